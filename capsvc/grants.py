@@ -1,0 +1,131 @@
+"""What the authority answers with: frozen values, no behaviour. Instants are aware UTC datetimes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+__all__ = [
+    "Audience",
+    "Grant",
+    "KeyInfo",
+    "MintedBy",
+    "Minted",
+    "Revocation",
+    "TokenRow",
+    "TokenTarget",
+    "Verdict",
+]
+
+Fact = str | int
+"""A fact's value: an integer, or text as a caveat would hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One caveat's verdict: ``source`` is issuer, holder or discharge; ``verdict`` is ``satisfied`` or a code."""
+
+    caveat: str
+    source: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A token allows a request. ``expires_at`` is the effective one: the earliest of every bound.
+
+    ``verdicts`` is filled when an explanation was asked for, ``kid`` and ``branches`` (43 characters of base64url for
+    every chain point from the last issuer caveat on) when a prefix verifier asked.
+    """
+
+    id: str
+    audience: str
+    subject: str | None
+    issued_at: datetime
+    expires_at: datetime
+    facts: Mapping[str, Fact]
+    declared: Mapping[str, Mapping[str, str]]
+    caveats: tuple[str, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    kid: str | None = None
+    branches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A fresh token; the only answer that holds one, so it keeps ``token`` out of its repr."""
+
+    token: str = field(repr=False)
+    id: str
+    audience: str
+    subject: str | None
+    facts: Mapping[str, Fact]
+    label: str | None
+    issued_at: datetime
+    expires_at: datetime
+    caveats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MintedBy:
+    """The credential that made a token: its id and the branch (43 characters) of its last chain point."""
+
+    id: str
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """What is kept of a token: never its text. ``state`` is live, expired or revoked; ``seq`` orders the rows."""
+
+    id: str
+    audience: str
+    subject: str | None
+    facts: Mapping[str, Fact]
+    label: str | None
+    issued_at: datetime
+    expires_at: datetime
+    caveats: tuple[str, ...]
+    state: str
+    minted_by: MintedBy | None
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTarget:
+    """What a presented token says of itself once its MAC is right: enough to judge who may act on it."""
+
+    id: str
+    audience: str
+    subject: str | None
+    facts: Mapping[str, Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revocation that is in force. ``kind`` is id, subject, key or branch; ``repeated`` if it already was."""
+
+    kind: str
+    audience: str
+    at: datetime
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """A set of services that accept the same tokens. ``max_ttl`` is in seconds."""
+
+    name: str
+    max_ttl: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A signing key without its secret. ``state`` is active, retiring or revoked."""
+
+    kid: str
+    audience: str
+    state: str
+    created_at: datetime
