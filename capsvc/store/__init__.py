@@ -1,0 +1,1 @@
+"""Where the authority keeps what it must not lose, behind one protocol."""
