@@ -1,0 +1,197 @@
+"""The one protocol between the authority and whatever database keeps its state.
+
+Writes are functions of a transaction: a store runs them one after another, several to a commit, and answers each only
+when it is durable. Reads never wait for writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+from capsvc.store.records import (
+    AttributeRecord,
+    AudienceRecord,
+    AuditRecord,
+    BoxKeyRecord,
+    Change,
+    KeyRecord,
+    TokenFilter,
+    TokenRecord,
+)
+
+__all__ = ["Store", "StoreUnavailable", "Transaction"]
+
+T = TypeVar("T")
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - it says what the store is
+    """The store could not read or write; what was asked for has not happened, or is not acknowledged."""
+
+
+class Transaction(Protocol):
+    """Reads and writes inside one atomic, serialised step. Every method may raise `StoreUnavailable`."""
+
+    def audience(self, name: str) -> AudienceRecord | None:
+        """Return the audience of that name."""
+        ...
+
+    def put_audience(self, record: AudienceRecord) -> None:
+        """Insert an audience, or replace the one of that name."""
+        ...
+
+    def key(self, kid: str) -> KeyRecord | None:
+        """Return a signing key's row."""
+        ...
+
+    def active_kid(self, audience: str) -> str | None:
+        """Return the id of the audience's active key."""
+        ...
+
+    def put_key(self, record: KeyRecord) -> None:
+        """Insert a key, or replace the one of that id."""
+        ...
+
+    def delete_key(self, kid: str) -> None:
+        """Forget a key."""
+        ...
+
+    def put_box_key(self, record: BoxKeyRecord) -> None:
+        """Insert a key pair of the installation."""
+        ...
+
+    def put_attribute(self, record: AttributeRecord) -> None:
+        """Insert a declared attribute, or replace the one of that name."""
+        ...
+
+    def meta(self, name: str) -> bytes | int | str | None:
+        """Return a value that the installation has one of."""
+        ...
+
+    def set_meta(self, name: str, value: bytes | int | str) -> None:
+        """Set a value that the installation has one of."""
+        ...
+
+    def insert_token(self, record: TokenRecord) -> None:
+        """Insert the row of a minted token."""
+        ...
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        """Return a token's row."""
+        ...
+
+    def last_issued_at(self, audience: str, subject: str) -> int | None:
+        """Return the latest issue time among the subject's tokens."""
+        ...
+
+    def last_expiry_of_subject(self, audience: str, subject: str) -> int | None:
+        """Return the latest expiry among the subject's tokens."""
+        ...
+
+    def last_expiry_of_key(self, kid: str) -> int | None:
+        """Return the latest expiry among the tokens that a key minted."""
+        ...
+
+    def revocation_of_id(self, token_id: str) -> Change | None:
+        """Return the revocation of that whole token family."""
+        ...
+
+    def revocation_of_key(self, kid: str) -> Change | None:
+        """Return the revocation of that key."""
+        ...
+
+    def watermark(self, audience: str, subject: str) -> Change | None:
+        """Return the revocation of that subject."""
+        ...
+
+    def branches_of(self, token_id: str) -> list[Change]:
+        """Return the revoked branches of one token family."""
+        ...
+
+    def append_change(self, change: Change) -> None:
+        """Append an entry to the log."""
+        ...
+
+    def drop_change(self, seq: int) -> None:
+        """Remove an entry that a later one covers."""
+        ...
+
+    def last_audit_mac(self) -> bytes | None:
+        """Return the MAC of the newest audit line."""
+        ...
+
+    def append_audit(self, record: AuditRecord) -> None:
+        """Append a line to the audit."""
+        ...
+
+    def sweepable_keys(self, before: int) -> list[str]:
+        """Return the ids of keys no longer active whose every token expired before that time."""
+        ...
+
+    def sweep_tokens(self, before: int, limit: int) -> int:
+        """Delete at most that many token rows that expired before that time; return how many."""
+        ...
+
+    def sweep_changes(self, before: int, limit: int) -> int:
+        """Delete at most that many log entries kept until before that time; return how many."""
+        ...
+
+
+class Store(Protocol):
+    """A database that keeps the authority's state. Safe to use from several threads."""
+
+    def write(self, work: Callable[[Transaction], T]) -> Future[T]:
+        """Run ``work`` in a transaction and resolve when its effects are durable.
+
+        What ``work`` raises undoes its own effects alone and comes out of the future.
+        """
+        ...
+
+    def generation(self) -> int:
+        """Return a number that differs from before if anybody, in any process, has committed since."""
+        ...
+
+    def changes(self, after: int) -> list[Change]:
+        """Return the log's entries above a sequence number, in commit order."""
+        ...
+
+    def audiences(self) -> list[AudienceRecord]:
+        """Return every audience, oldest first."""
+        ...
+
+    def keys(self) -> list[KeyRecord]:
+        """Return every signing key, oldest first."""
+        ...
+
+    def box_keys(self) -> list[BoxKeyRecord]:
+        """Return the installation's key pairs, oldest first."""
+        ...
+
+    def attributes(self) -> list[AttributeRecord]:
+        """Return every declared attribute."""
+        ...
+
+    def meta(self, name: str) -> bytes | int | str | None:
+        """Return a value that the installation has one of."""
+        ...
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        """Return a token's row."""
+        ...
+
+    def tokens(self, wanted: TokenFilter, after: int, limit: int) -> list[TokenRecord]:
+        """Return token rows above a sequence number, oldest first."""
+        ...
+
+    def audit(self) -> Iterator[AuditRecord]:
+        """Iterate over the whole audit, oldest first."""
+        ...
+
+    def last_recorded_at(self) -> int | None:
+        """Return the time of the newest audit line."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was submitted and let go of the database."""
+        ...

@@ -1,0 +1,137 @@
+"""What a store keeps, as frozen values. Times are whole Unix seconds; secrets come sealed and are never opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = [
+    "AttributeRecord",
+    "AudienceRecord",
+    "AuditRecord",
+    "BoxKeyRecord",
+    "Change",
+    "KeyRecord",
+    "Minter",
+    "TokenFilter",
+    "TokenRecord",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceRecord:
+    """An audience; ``max_ttl`` in seconds."""
+
+    name: str
+    max_ttl: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A signing key: ``secret`` sealed under the master key, ``mac`` over everything else of the row."""
+
+    kid: str
+    audience: str
+    state: str
+    created_at: int
+    secret: bytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BoxKeyRecord:
+    """A Curve25519 key pair of the installation: ``public`` is 32 octets, ``secret`` sealed."""
+
+    public: bytes
+    state: str
+    created_at: int
+    secret: bytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRecord:
+    """An attribute that the operator declared; ``values`` is a word's closed set, or None."""
+
+    name: str
+    type: str
+    fact: bool
+    values: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Minter:
+    """The credential that caused a row: its token id and the branch (32 octets) of its last chain point."""
+
+    id: str
+    branch: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A minted token without its MAC; ``branch`` (32 octets) is that of its last issuer caveat, ``seq`` 0 if unsaved."""
+
+    id: str
+    kid: str
+    audience: str
+    subject: str | None
+    facts: Mapping[str, str | int]
+    label: str | None
+    issued_at: int
+    expires_at: int
+    caveats: tuple[str, ...]
+    branch: bytes
+    minter: Minter | None
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFilter:
+    """Which token rows are wanted; None means any."""
+
+    audience: str | None = None
+    subject: str | None = None
+    minter_id: str | None = None
+    minter_branch: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry of the log that every process follows, in commit order.
+
+    ``kind`` is id, branch, subject, key, audience or attribute. It is kept until ``keep_until``: for a revocation the
+    time when the last token that it touches has expired. ``path`` holds, of a branch, the branches (32 octets each)
+    of every chain point from the last issuer caveat to its own, so that what lies below another is recognised.
+    ``presented`` marks a branch revoked by whoever held the token.
+    """
+
+    kind: str
+    audience: str | None
+    at: int
+    keep_until: int
+    id: str | None = None
+    branch: bytes | None = None
+    path: bytes | None = None
+    presented: bool = False
+    subject: str | None = None
+    before: int | None = None
+    kid: str | None = None
+    state: str | None = None
+    name: str | None = None
+    max_ttl: int | None = None
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One line of the audit: what was done, to what, by whom; ``mac`` chains it to the line before."""
+
+    at: int
+    action: str
+    audience: str | None
+    target: str
+    detail: str
+    minter: Minter | None
+    mac: bytes
+    seq: int = 0

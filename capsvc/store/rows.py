@@ -1,0 +1,83 @@
+"""SQLite rows to records, in the order of the columns named here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from capsvc.store.records import AttributeRecord, AuditRecord, Change, KeyRecord, Minter, TokenRecord
+
+__all__ = [
+    "CHANGE_COLUMNS",
+    "TOKEN_COLUMNS",
+    "attribute_of",
+    "audit_of",
+    "change_of",
+    "key_of",
+    "minter_of",
+    "token_of",
+]
+
+TOKEN_COLUMNS: Final = (  # noqa: S105 - columns
+    "id, kid, audience, subject, facts, label, issued_at, expires_at, caveats, branch, minter_id, minter_branch, seq"
+)
+CHANGE_COLUMNS: Final = (
+    "kind, audience, at, keep_until, id, branch, path, presented, subject, before, kid, state, name, max_ttl, seq"
+)
+
+
+def minter_of(minter_id: str | None, branch: bytes | None) -> Minter | None:
+    """Return who caused a row, or None where the operator did it on the data directory."""
+    return None if minter_id is None or branch is None else Minter(minter_id, branch)
+
+
+def token_of(row: tuple[Any, ...]) -> TokenRecord:
+    """Return a token's record from a row of `TOKEN_COLUMNS`."""
+    token_id, kid, audience, subject, facts, label, issued, expires, caveats, branch, minter, minter_branch, seq = row
+    return TokenRecord(
+        id=token_id,
+        kid=kid,
+        audience=audience,
+        subject=subject,
+        facts=json.loads(facts) if facts else {},
+        label=label,
+        issued_at=issued,
+        expires_at=expires,
+        caveats=tuple(caveats.split("\n")),
+        branch=branch,
+        minter=minter_of(minter, minter_branch),
+        seq=seq,
+    )
+
+
+def change_of(row: tuple[Any, ...]) -> Change:
+    """Return a log entry from a row of `CHANGE_COLUMNS`."""
+    values: list[Any] = list(row)
+    values[7] = bool(values[7])  # presented
+    return Change(*values)
+
+
+def key_of(row: tuple[Any, ...]) -> KeyRecord:
+    """Return a key's record."""
+    return KeyRecord(*row)
+
+
+def attribute_of(row: tuple[Any, ...]) -> AttributeRecord:
+    """Return a declared attribute."""
+    name, kind, fact, values = row
+    return AttributeRecord(name, kind, bool(fact), None if values is None else tuple(json.loads(values)))
+
+
+def audit_of(row: Mapping[str, Any]) -> AuditRecord:
+    """Return a line of the audit."""
+    return AuditRecord(
+        at=row["at"],
+        action=row["action"],
+        audience=row["audience"],
+        target=row["target"],
+        detail=row["detail"],
+        minter=minter_of(row["minter_id"], row["minter_branch"]),
+        mac=row["mac"],
+        seq=row["seq"],
+    )

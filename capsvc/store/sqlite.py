@@ -1,0 +1,271 @@
+"""The store on SQLite: WAL, ``synchronous=FULL``, one writer thread that commits for everybody who waits.
+
+Three connections: the writer's; one for following what changed, so that a decision never waits for a listing; one for
+listings. ``PRAGMA data_version`` tells, in microseconds, that any process has committed.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlite_utils import Database
+
+from capsvc.errors import StartError
+from capsvc.store.groupcommit import GroupCommit
+from capsvc.store.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from capsvc.store.protocol import StoreUnavailable, Transaction
+from capsvc.store.records import (
+    AttributeRecord,
+    AudienceRecord,
+    AuditRecord,
+    BoxKeyRecord,
+    Change,
+    KeyRecord,
+    TokenFilter,
+    TokenRecord,
+)
+from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, attribute_of, audit_of, change_of, key_of, token_of
+from capsvc.store.transaction import SqliteTransaction
+
+__all__ = ["SqliteStore", "is_empty"]
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT: Final = 10.0  # seconds that a writer waits for another process's commit
+AUDIT_PAGE: Final = 1000  # audit lines read at once
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # isolation_level=None: every transaction is one that we begin and end ourselves.
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is no database yet: no file, or one in which nothing was ever committed.
+
+    Raises `StartError` if the file is there and is no SQLite database, or cannot be read.
+    """
+    if not path.exists():
+        return True
+    try:
+        connection = _connect(path)
+        try:
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise _cannot_open(path, error) from None
+    return bool(tables == 0)
+
+
+def _cannot_open(path: Path, error: sqlite3.Error) -> StartError:
+    if isinstance(error, sqlite3.OperationalError):
+        return StartError(
+            "database",
+            f"{path}: cannot be opened ({error}); the directory must be writable, have space, and be on a local disk",
+        )
+    return StartError("database", f"{path}: is not a usable SQLite database ({error}); restore it from a backup")
+
+
+class SqliteStore:
+    """A `Store` in one file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open an existing database and bring its schema up to date.
+
+        Raises `StartError`: it is another program's, has a newer schema, or cannot be read or written.
+        """
+        try:
+            self._writer = _connect(path)
+            _claim(self._writer, path)
+            self._follower = _connect(path)
+            self._lister = _connect(path)
+        except sqlite3.Error as error:
+            raise _cannot_open(path, error) from None
+        self._following = threading.Lock()
+        self._listing = threading.Lock()
+        self._transaction = SqliteTransaction(self._writer)
+        self._commits = GroupCommit(self._writer)
+
+    @classmethod
+    def create(cls, path: Path, fill: Callable[[Transaction], None]) -> SqliteStore:
+        """Make the database, with what ``fill`` writes into it, in one transaction; a half-made one cannot be left.
+
+        Raises `StartError` if the place cannot be written or the file is a link.
+        """
+        _create_file(path)
+        try:
+            connection = _connect(path)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                _make_schema(connection, fill)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise _cannot_open(path, error) from None
+        return cls(path)
+
+    def write(self, work: Callable[[Transaction], T]) -> Future[T]:
+        """See `Store.write`."""
+        return self._commits.submit(lambda: work(self._transaction))
+
+    def generation(self) -> int:
+        """See `Store.generation`; SQLite's ``data_version`` of a connection that never writes."""
+        try:
+            with self._following:
+                version: int = self._follower.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+        return version
+
+    def changes(self, after: int) -> list[Change]:
+        """See `Store.changes`."""
+        query = f"SELECT {CHANGE_COLUMNS} FROM changes WHERE seq > ? ORDER BY seq"  # noqa: S608 - our own constant
+        return [change_of(row) for row in self._follow(query, (after,))]
+
+    def audiences(self) -> list[AudienceRecord]:
+        """See `Store.audiences`."""
+        rows = self._follow("SELECT name, max_ttl, created_at FROM audiences ORDER BY rowid", ())
+        return [AudienceRecord(*row) for row in rows]
+
+    def keys(self) -> list[KeyRecord]:
+        """See `Store.keys`."""
+        rows = self._follow("SELECT kid, audience, state, created_at, secret, mac FROM keys ORDER BY seq", ())
+        return [key_of(row) for row in rows]
+
+    def box_keys(self) -> list[BoxKeyRecord]:
+        """See `Store.box_keys`."""
+        rows = self._follow("SELECT public, state, created_at, secret, mac FROM box_keys ORDER BY seq", ())
+        return [BoxKeyRecord(*row) for row in rows]
+
+    def attributes(self) -> list[AttributeRecord]:
+        """See `Store.attributes`."""
+        rows = self._follow("SELECT name, type, fact, closed_set FROM attributes ORDER BY name", ())
+        return [attribute_of(row) for row in rows]
+
+    def meta(self, name: str) -> bytes | int | str | None:
+        """See `Store.meta`."""
+        rows = self._follow("SELECT value FROM meta WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        """See `Store.token`."""
+        rows = self._list("id = :id", {"id": token_id}, limit=1)
+        return rows[0] if rows else None
+
+    def tokens(self, wanted: TokenFilter, after: int, limit: int) -> list[TokenRecord]:
+        """See `Store.tokens`."""
+        values = {
+            "audience": wanted.audience,
+            "subject": wanted.subject,
+            "minter_id": wanted.minter_id,
+            "minter_branch": wanted.minter_branch,
+        }
+        terms = ["seq > :after", *(f"{name} = :{name}" for name, value in values.items() if value is not None)]
+        return self._list(" AND ".join(terms), {**values, "after": after}, limit=limit)
+
+    def audit(self) -> Iterator[AuditRecord]:
+        """See `Store.audit`."""
+        after = 0
+        while page := self._audit_page(after):
+            yield from page
+            after = page[-1].seq
+
+    def last_recorded_at(self) -> int | None:
+        """See `Store.last_recorded_at`."""
+        rows = self._follow("SELECT at FROM audit ORDER BY seq DESC LIMIT 1", ())
+        return rows[0][0] if rows else None
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._commits.close()
+        for connection in (self._lister, self._follower, self._writer):
+            connection.close()
+
+    def _follow(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
+            with self._following:
+                return self._follower.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def _list(self, where: str, values: dict[str, Any], *, limit: int) -> list[TokenRecord]:
+        try:
+            with self._listing:
+                rows = Database(self._lister)["tokens"].rows_where(
+                    where, values, select=TOKEN_COLUMNS, order_by="seq", limit=limit
+                )
+                return [token_of(tuple(row.values())) for row in rows]
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def _audit_page(self, after: int) -> list[AuditRecord]:
+        try:
+            with self._listing:
+                rows = Database(self._lister)["audit"].rows_where("seq > ?", [after], order_by="seq", limit=AUDIT_PAGE)
+                return [audit_of(row) for row in rows]
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _claim(connection: sqlite3.Connection, path: Path) -> None:
+    """See that the database is ours and of a version that we know; migrate it forward."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise StartError(
+            "database-foreign", f"{path}: is another program's database; name another data directory with --data-dir"
+        )
+    if version > SCHEMA_VERSION:
+        raise StartError(
+            "database-newer",
+            f"{path}: has schema version {version}, this capsvc knows {SCHEMA_VERSION}; run a newer capsvc",
+        )
+    if version < SCHEMA_VERSION:
+        _migrate(connection, version)
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for migration in MIGRATIONS[version:]:
+            migration(Database(connection))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _make_schema(connection: sqlite3.Connection, fill: Callable[[Transaction], None]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables == 0:  # else another process was first
+            for migration in MIGRATIONS:
+                migration(Database(connection))
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            fill(SqliteTransaction(connection))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _create_file(path: Path) -> None:
+    """Make the file 0600 before SQLite does (its -wal and -shm take that mode), following no link."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
+    except OSError as error:
+        raise StartError("database", f"{path}: cannot be created ({error.strerror})") from None
+    os.close(descriptor)

@@ -1,0 +1,241 @@
+"""What can be read and written inside one SQLite transaction, as SQL that a reader can check against the schema."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from capsvc.store.records import (
+    AttributeRecord,
+    AudienceRecord,
+    AuditRecord,
+    BoxKeyRecord,
+    Change,
+    KeyRecord,
+    TokenRecord,
+)
+from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, change_of, key_of, token_of
+
+__all__ = ["SqliteTransaction"]
+
+# Built from this package's own constants; every value is bound.
+_CHANGES = f"SELECT {CHANGE_COLUMNS} FROM changes WHERE "  # noqa: S608
+_INSERT_CHANGE = (
+    "INSERT INTO changes (kind, audience, at, keep_until, id, branch, path, presented, subject, before, kid, state,"
+    " name, max_ttl) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_TOKEN = (  # noqa: S105 - a statement
+    "INSERT INTO tokens (id, kid, audience, subject, facts, label, issued_at, expires_at, caveats, branch, minter_id,"
+    " minter_branch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+class SqliteTransaction:
+    """A `Transaction`. Only the writer's thread uses it, between BEGIN and COMMIT."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._execute = connection.execute
+
+    def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._execute(query, values).fetchone()
+        return row
+
+    def _number(self, query: str, *values: Any) -> int | None:
+        row = self._one(query, *values)
+        return None if row is None else row[0]
+
+    def _change(self, where: str, *values: Any) -> Change | None:
+        row = self._one(f"{_CHANGES}{where} ORDER BY seq DESC LIMIT 1", *values)
+        return None if row is None else change_of(row)
+
+    def audience(self, name: str) -> AudienceRecord | None:
+        """See `Transaction.audience`."""
+        row = self._one("SELECT name, max_ttl, created_at FROM audiences WHERE name = ?", name)
+        return None if row is None else AudienceRecord(*row)
+
+    def put_audience(self, record: AudienceRecord) -> None:
+        """See `Transaction.put_audience`."""
+        self._execute(
+            "INSERT INTO audiences (name, max_ttl, created_at) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET max_ttl = excluded.max_ttl",
+            (record.name, record.max_ttl, record.created_at),
+        )
+
+    def key(self, kid: str) -> KeyRecord | None:
+        """See `Transaction.key`."""
+        row = self._one("SELECT kid, audience, state, created_at, secret, mac FROM keys WHERE kid = ?", kid)
+        return None if row is None else key_of(row)
+
+    def active_kid(self, audience: str) -> str | None:
+        """See `Transaction.active_kid`."""
+        row = self._one("SELECT kid FROM keys WHERE audience = ? AND state = 'active'", audience)
+        return None if row is None else row[0]
+
+    def put_key(self, record: KeyRecord) -> None:
+        """See `Transaction.put_key`."""
+        self._execute(
+            "INSERT INTO keys (kid, audience, state, created_at, secret, mac) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (kid) DO UPDATE SET state = excluded.state, mac = excluded.mac",
+            (record.kid, record.audience, record.state, record.created_at, record.secret, record.mac),
+        )
+
+    def delete_key(self, kid: str) -> None:
+        """See `Transaction.delete_key`."""
+        self._execute("DELETE FROM keys WHERE kid = ?", (kid,))
+
+    def put_box_key(self, record: BoxKeyRecord) -> None:
+        """See `Transaction.put_box_key`."""
+        self._execute(
+            "INSERT INTO box_keys (public, state, created_at, secret, mac) VALUES (?, ?, ?, ?, ?)",
+            (record.public, record.state, record.created_at, record.secret, record.mac),
+        )
+
+    def put_attribute(self, record: AttributeRecord) -> None:
+        """See `Transaction.put_attribute`."""
+        closed_set = None if record.values is None else json.dumps(record.values)
+        self._execute(
+            "INSERT INTO attributes (name, type, fact, closed_set) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET closed_set = excluded.closed_set",
+            (record.name, record.type, record.fact, closed_set),
+        )
+
+    def meta(self, name: str) -> bytes | int | str | None:
+        """See `Transaction.meta`."""
+        row = self._one("SELECT value FROM meta WHERE name = ?", name)
+        return None if row is None else row[0]
+
+    def set_meta(self, name: str, value: bytes | int | str) -> None:
+        """See `Transaction.set_meta`."""
+        self._execute(
+            "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def insert_token(self, record: TokenRecord) -> None:
+        """See `Transaction.insert_token`."""
+        minter = record.minter
+        self._execute(
+            _INSERT_TOKEN,
+            (
+                record.id,
+                record.kid,
+                record.audience,
+                record.subject,
+                json.dumps(dict(record.facts)) if record.facts else None,
+                record.label,
+                record.issued_at,
+                record.expires_at,
+                "\n".join(record.caveats),
+                record.branch,
+                minter.id if minter else None,
+                minter.branch if minter else None,
+            ),
+        )
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        """See `Transaction.token`."""
+        row = self._one(f"SELECT {TOKEN_COLUMNS} FROM tokens WHERE id = ?", token_id)  # noqa: S608
+        return None if row is None else token_of(row)
+
+    def last_issued_at(self, audience: str, subject: str) -> int | None:
+        """See `Transaction.last_issued_at`."""
+        return self._number("SELECT max(issued_at) FROM tokens WHERE audience = ? AND subject = ?", audience, subject)
+
+    def last_expiry_of_subject(self, audience: str, subject: str) -> int | None:
+        """See `Transaction.last_expiry_of_subject`."""
+        return self._number("SELECT max(expires_at) FROM tokens WHERE audience = ? AND subject = ?", audience, subject)
+
+    def last_expiry_of_key(self, kid: str) -> int | None:
+        """See `Transaction.last_expiry_of_key`."""
+        return self._number("SELECT max(expires_at) FROM tokens WHERE kid = ?", kid)
+
+    def revocation_of_id(self, token_id: str) -> Change | None:
+        """See `Transaction.revocation_of_id`."""
+        return self._change("id = ? AND kind = 'id'", token_id)
+
+    def revocation_of_key(self, kid: str) -> Change | None:
+        """See `Transaction.revocation_of_key`."""
+        return self._change("kid = ? AND kind = 'key' AND state = 'revoked'", kid)
+
+    def watermark(self, audience: str, subject: str) -> Change | None:
+        """See `Transaction.watermark`."""
+        return self._change("audience = ? AND subject = ? AND kind = 'subject'", audience, subject)
+
+    def branches_of(self, token_id: str) -> list[Change]:
+        """See `Transaction.branches_of`."""
+        rows = self._execute(f"{_CHANGES}id = ? AND kind = 'branch'", (token_id,))
+        return [change_of(row) for row in rows]
+
+    def append_change(self, change: Change) -> None:
+        """See `Transaction.append_change`."""
+        self._execute(
+            _INSERT_CHANGE,
+            (
+                change.kind,
+                change.audience,
+                change.at,
+                change.keep_until,
+                change.id,
+                change.branch,
+                change.path,
+                change.presented,
+                change.subject,
+                change.before,
+                change.kid,
+                change.state,
+                change.name,
+                change.max_ttl,
+            ),
+        )
+
+    def drop_change(self, seq: int) -> None:
+        """See `Transaction.drop_change`."""
+        self._execute("DELETE FROM changes WHERE seq = ?", (seq,))
+
+    def last_audit_mac(self) -> bytes | None:
+        """See `Transaction.last_audit_mac`."""
+        row = self._one("SELECT mac FROM audit ORDER BY seq DESC LIMIT 1")
+        return None if row is None else row[0]
+
+    def append_audit(self, record: AuditRecord) -> None:
+        """See `Transaction.append_audit`."""
+        minter = record.minter
+        self._execute(
+            "INSERT INTO audit (at, action, audience, target, detail, minter_id, minter_branch, mac)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.at,
+                record.action,
+                record.audience,
+                record.target,
+                record.detail,
+                minter.id if minter else None,
+                minter.branch if minter else None,
+                record.mac,
+            ),
+        )
+
+    def sweepable_keys(self, before: int) -> list[str]:
+        """See `Transaction.sweepable_keys`."""
+        rows = self._execute(
+            "SELECT kid FROM keys WHERE state != 'active' AND coalesce("
+            "(SELECT max(expires_at) FROM tokens WHERE tokens.kid = keys.kid), 0) < ?",
+            (before,),
+        )
+        return [kid for (kid,) in rows]
+
+    def sweep_tokens(self, before: int, limit: int) -> int:
+        """See `Transaction.sweep_tokens`."""
+        # By key, so that the index on (kid, expires_at) finds them without a scan.
+        return self._execute(
+            "DELETE FROM tokens WHERE seq IN (SELECT tokens.seq FROM (SELECT DISTINCT kid FROM tokens) AS k"
+            " JOIN tokens ON tokens.kid = k.kid AND tokens.expires_at < ? LIMIT ?)",
+            (before, limit),
+        ).rowcount
+
+    def sweep_changes(self, before: int, limit: int) -> int:
+        """See `Transaction.sweep_changes`."""
+        return self._execute(
+            "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE keep_until < ? LIMIT ?)", (before, limit)
+        ).rowcount
