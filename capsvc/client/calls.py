@@ -1,0 +1,108 @@
+"""The three calls of the clients: arguments to requests, answers to values. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+
+from capsvc import wire
+from capsvc.client.messages import Answer, Call, unreadable
+from capsvc.grants import Fact, Grant, Minted, Revocation
+
+__all__ = ["authorize_call", "mint_call", "read_grant", "read_minted", "read_revocation", "revoke_call"]
+
+
+def mint_call(
+    *,
+    audience: str,
+    ttl: int | None,
+    expires_at: datetime | None,
+    subject: str | None,
+    facts: Mapping[str, Fact] | None,
+    caveats: Sequence[str],
+    third_party: Sequence[Mapping[str, object]],
+    label: str | None,
+) -> Call:
+    """Ask for a token.
+
+    Raises:
+        TypeError: for one text where a sequence of caveats belongs.
+        ValueError: for an instant without a time zone.
+
+    """
+    if isinstance(caveats, str):
+        raise TypeError("caveats is a sequence of texts, not one text")
+    body = wire.mint_request(
+        audience=audience,
+        ttl=ttl,
+        expires_at=_aware(expires_at),
+        subject=subject,
+        facts=facts,
+        caveats=caveats,
+        third_party=third_party,
+        label=label,
+    )
+    return Call("POST", "/v1/tokens", body)
+
+
+def read_minted(answer: Answer) -> Minted:
+    """The minted token. Raises `ServiceError`."""
+    try:
+        return wire.read_minted(answer.value)
+    except ValueError:
+        raise unreadable(answer.status) from None
+
+
+def authorize_call(
+    bundle: str, *, audience: str, context: Mapping[str, object] | None, explain: bool, prefix: bool
+) -> Call:
+    """Ask for a decision."""
+    body = wire.verify_request(bundle, audience=audience, context=context, explain=explain, prefix=prefix)
+    return Call("POST", "/v1/verify", body)
+
+
+def read_grant(answer: Answer, audience: str) -> Grant:
+    """The grant, which must be for the audience that was asked about. Raises `Denied`, `ServiceError`."""
+    try:
+        grant = wire.read_decision(answer.value)
+    except ValueError:
+        raise unreadable(answer.status) from None
+    if answer.status != HTTPStatus.OK or grant.audience != audience:
+        raise unreadable(answer.status)
+    return grant
+
+
+def revoke_call(
+    *,
+    token: str | None,
+    id: str | None,
+    key: str | None,
+    audience: str | None,
+    subject: str | None,
+    before: datetime | None,
+) -> Call:
+    """Ask for a revocation.
+
+    Raises:
+        ValueError: for an instant without a time zone.
+
+    """
+    body = wire.revocation_request(
+        token=token, id=id, key=key, audience=audience, subject=subject, before=_aware(before)
+    )
+    return Call("POST", "/v1/revocations", body)
+
+
+def read_revocation(answer: Answer) -> Revocation:
+    """The revocation that is in force. Raises `ServiceError`."""
+    try:
+        return wire.read_revocation(answer.value, repeated=answer.status == HTTPStatus.OK)
+    except ValueError:
+        raise unreadable(answer.status) from None
+
+
+def _aware(instant: datetime | None) -> datetime | None:
+    if instant is not None and instant.utcoffset() is None:
+        raise ValueError("an instant needs a time zone: which second it is must not depend on where the program runs")
+    return instant

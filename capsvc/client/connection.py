@@ -1,0 +1,132 @@
+"""The wire below the clients: one httpx client each, held to one origin, one credential and its bounds."""
+
+from __future__ import annotations
+
+import re
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+
+import httpx
+
+from capsvc.client.errors import ServiceError
+from capsvc.client.messages import Answer, Body, Call, encode_body, read_answer
+from capsvc.client.origin import read_origin
+from capsvc.errors import TokenError
+from capsvc.macaroon.encoding import printable
+
+__all__ = ["AsyncConnection", "Connection"]
+
+CREDENTIAL_OCTETS: Final = 32 * 1024  # a bundle's bound
+_CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-]+(?:~[A-Za-z0-9_-]+)*")
+_FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+
+
+class _Base:
+    """What does not touch the wire: addresses, headers, the words for a failure."""
+
+    def __init__(self, url: str, credential: str | None, timeout: float) -> None:
+        self.origin = read_origin(url)
+        self._timeout = timeout
+        self._credential = None if credential is None else _checked(credential)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.origin.base}>"
+
+    def _options(self) -> dict[str, Any]:
+        """What both httpx clients are made with.
+
+        The environment's proxies and certificates count for https alone: over http a proxy would read the credential.
+        The other end keeps no state with us (no cookies) and sends us nowhere else (no redirects).
+        """
+        return {
+            "timeout": httpx.Timeout(self._timeout),
+            "follow_redirects": False,
+            "trust_env": self.origin.encrypted,
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            "headers": {"accept": "application/json", "accept-encoding": "identity", "user-agent": "capsvc"},
+        }
+
+    def _request(self, call: Call) -> dict[str, Any]:
+        headers = {}
+        if self._credential is not None and not call.anonymous:
+            headers["authorization"] = f"Bearer {self._credential}"
+        body = encode_body(call)
+        if body is not None:
+            headers["content-type"] = "application/json"
+        return {"method": call.method, "url": self.origin.base + call.path, "headers": headers, "content": body}
+
+    def _body(self, response: httpx.Response) -> Body:
+        return Body(response.status_code, response.headers.get("content-encoding"), self._timeout)
+
+    def _unreached(self, error: Exception) -> ServiceError:
+        if isinstance(error, httpx.TimeoutException):
+            return ServiceError(None, "unavailable", f"{self.origin.base} did not answer in time")
+        if isinstance(error, httpx.ProtocolError):
+            return ServiceError(None, "bad-answer", f"{self.origin.base} does not speak HTTP as it should")
+        reason = printable(str(error).encode("utf-8", "replace"))[:200] or type(error).__name__
+        return ServiceError(None, "unavailable", f"cannot reach {self.origin.base}: {reason}")
+
+
+def _checked(credential: str) -> str:
+    """A credential that fits a header; white space around it (a file's last newline) is not part of it.
+
+    Raises:
+        TokenError: ``malformed`` or ``too-large``; which characters are wrong is not said.
+
+    """
+    text = credential.strip()
+    if len(text) > CREDENTIAL_OCTETS:
+        raise TokenError("too-large", "the credential is larger than a bundle may be")
+    if not _CREDENTIAL.fullmatch(text):
+        raise TokenError("malformed", "the credential is not a token or bundle")
+    return text
+
+
+class Connection(_Base):
+    """A service's address and a credential for it. Thread-safe, as httpx's client is."""
+
+    def __init__(
+        self, url: str, credential: str | None, *, timeout: float, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        super().__init__(url, credential, timeout)
+        self._http = httpx.Client(transport=transport, **self._options())
+
+    def call(self, call: Call) -> Answer:
+        """Send a request, read its answer. Raises `ServiceError`."""
+        try:
+            with self._http.stream(**self._request(call)) as response:
+                body = self._body(response)
+                for chunk in response.iter_raw():
+                    body.add(chunk)
+        except _FAILURES as error:
+            raise self._unreached(error) from None
+        return read_answer(response.status_code, response.headers.get("content-type", ""), body.octets())
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._http.close()
+
+
+class AsyncConnection(_Base):
+    """`Connection` for asyncio and trio."""
+
+    def __init__(
+        self, url: str, credential: str | None, *, timeout: float, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        super().__init__(url, credential, timeout)
+        self._http = httpx.AsyncClient(transport=transport, **self._options())
+
+    async def call(self, call: Call) -> Answer:
+        """Send a request, read its answer. Raises `ServiceError`."""
+        try:
+            async with self._http.stream(**self._request(call)) as response:
+                body = self._body(response)
+                async for chunk in response.aiter_raw():
+                    body.add(chunk)
+        except _FAILURES as error:
+            raise self._unreached(error) from None
+        return read_answer(response.status_code, response.headers.get("content-type", ""), body.octets())
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._http.aclose()

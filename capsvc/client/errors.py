@@ -1,0 +1,19 @@
+"""What goes wrong between a client and the service."""
+
+from __future__ import annotations
+
+__all__ = ["ServiceError"]
+
+
+class ServiceError(Exception):
+    """The service did not do what it was asked: everything but a denial of the token that was asked about.
+
+    ``.status`` is the answer's HTTP status, ``None`` where no answer came. ``.code`` is the service's own
+    (``forbidden``, ``caveat-malformed``, …), else ``unavailable`` (not reached, too slow, or failing) or ``bad-answer``
+    (what answered is not a capsvc service, or speaks another dialect of it). The message holds no token.
+    """
+
+    def __init__(self, status: int | None, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code

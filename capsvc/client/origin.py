@@ -1,0 +1,57 @@
+"""Where a credential may be sent: over https to anybody, over http to this machine alone."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final, NamedTuple
+
+import httpx
+
+__all__ = ["Origin", "read_origin"]
+
+URL_OCTETS: Final = 2048
+_PLAIN: Final = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # no white space, no backslash: parsers differ on both
+
+
+class Origin(NamedTuple):
+    """A service's address: ``base`` without a trailing slash, to which paths are appended."""
+
+    base: str
+    encrypted: bool
+    loopback: bool
+
+
+def read_origin(url: str) -> Origin:
+    """The address of a service.
+
+    Raises:
+        ValueError: for what is no ``https`` address nor an ``http`` one of this machine. The message does not repeat
+            it, for it may hold a password.
+
+    """
+    if len(url) > URL_OCTETS or not _PLAIN.fullmatch(url):
+        raise ValueError("the service's address is not a URL")
+    try:
+        parsed = httpx.URL(url)
+        _ = parsed.port
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError("the service's address is not a URL") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ValueError("the service's address is not an http or https URL")
+    if any(mark in url for mark in "@?#"):
+        raise ValueError("the service's address holds more than scheme, host, port and path")
+    loopback = is_loopback(parsed.host)
+    if parsed.scheme == "http" and not loopback:
+        raise ValueError("a credential goes over https, or over http to this machine alone")
+    return Origin(str(parsed).rstrip("/"), parsed.scheme == "https", loopback)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine: ``localhost`` or a loopback address in its plain spelling."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
