@@ -123,7 +123,7 @@ def _attributes(value: object) -> Mapping[str, Mapping[str, object]]:
         raise WrongValueError("must be a table of tables: [attributes.NAME]")
     if not value:
         return MappingProxyType({})
-    from caveats import DeclarationError, Vocabulary
+    from caveats import DeclarationError, Vocabulary  # noqa: PLC0415
 
     try:
         Vocabulary.from_declarations(value)
