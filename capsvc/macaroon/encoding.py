@@ -27,7 +27,8 @@ _ENDINGS: Final = {
     3: (b"=", frozenset("AEIMQUYcgkosw048")),
 }
 
-UVARINT_OCTETS: Final = 9  # 63 bits: no length that memory can hold needs more
+_UVARINT_OCTETS: Final = 10  # 64 bits
+_MAX_UVARINT: Final = (1 << 64) - 1
 
 
 def malformed(message: str) -> TokenError:
@@ -77,15 +78,15 @@ def read_uvarint(octets: bytes, start: int) -> tuple[int, int]:
     """The number spelled at ``start``, and where it ends.
 
     Raises:
-        TokenError: ``malformed`` if it runs past the end, is over 63 bits, or is not the shortest spelling.
+        TokenError: ``malformed`` if it runs past the end, is over 64 bits, or is not the shortest spelling.
 
     """
     number = 0
-    for count, octet in enumerate(octets[start : start + UVARINT_OCTETS]):
+    for count, octet in enumerate(octets[start : start + _UVARINT_OCTETS]):
         number |= (octet & 0x7F) << 7 * count
         if octet < 0x80:
-            if count and not octet:
-                raise malformed("a number is not in its shortest spelling")
+            if (count and not octet) or number > _MAX_UVARINT:
+                raise malformed("a number is too large, or not in its shortest spelling")
             return number, start + count + 1
     raise malformed("a number runs past its end")
 
