@@ -10,16 +10,14 @@ import ipaddress
 import re
 from typing import Final, NamedTuple
 
-_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_QUAD: Final = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
-_GROUP: Final = r"(?:0|[1-9a-f][0-9a-f]{0,3})"
-_IPV4: Final = re.compile(_QUAD)
+_OCTETS: Final = {str(octet): octet for octet in range(256)}  # the one spelling of each octet of a dotted quad
 _IPV6: Final = re.compile(r"[0-9a-f:]{2,39}")  # no zone, no capitals, no dotted quad; ipaddress judges the rest
-_MAPPED: Final = re.compile(rf"::ffff:(?:{_QUAD}|{_GROUP}:{_GROUP})")
+_MAPPED: Final = "::ffff:"
+_GROUP: Final = r"(0|[1-9a-f][0-9a-f]{0,3})"
+_TWO_GROUPS: Final = re.compile(f"{_GROUP}:{_GROUP}")
 _PREFIX_LENGTH: Final = re.compile(r"[1-9][0-9]{0,2}")  # no /0, which would restrict nothing
-
+_RULE: Final = "an address is a dotted quad or RFC 5952's IPv6 text, without zone, not IPv4-mapped"
 _BITS: Final = {4: 32, 6: 128}
-_IPV4_MASK: Final = 0xFFFF_FFFF
 
 
 class Address(NamedTuple):
@@ -37,10 +35,6 @@ class Network(NamedTuple):
     number: int
     mask: int
 
-    def holds(self, address: Address) -> bool:
-        """Whether the address lies in it."""
-        return address.version == self.version and address.number & self.mask == self.number
-
 
 def read_address(text: str) -> Address:
     """The address, from its one spelling.
@@ -49,13 +43,13 @@ def read_address(text: str) -> Address:
         ValueError: it is no address, spelt otherwise, or IPv4-mapped.
 
     """
-    if _IPV4.fullmatch(text):
-        return Address(4, int.from_bytes(map(int, text.split(".")), "big"))
+    if ":" not in text:
+        return _read_quad(text)
     if _IPV6.fullmatch(text):
         address = ipaddress.IPv6Address(text)
         if str(address) == text and address.ipv4_mapped is None:
             return Address(6, int(address))
-    raise ValueError("an address is a dotted quad or RFC 5952's IPv6 text, without zone, not IPv4-mapped")
+    raise ValueError(_RULE)
 
 
 def read_peer_address(text: str) -> Address:
@@ -65,8 +59,13 @@ def read_peer_address(text: str) -> Address:
         ValueError: it is neither.
 
     """
-    if _MAPPED.fullmatch(text):
-        return Address(4, int(ipaddress.IPv6Address(text)) & _IPV4_MASK)
+    if text.startswith(_MAPPED):
+        mapped = text.removeprefix(_MAPPED)
+        if "." in mapped:
+            return _read_quad(mapped)
+        groups = _TWO_GROUPS.fullmatch(mapped)
+        if groups is not None:
+            return Address(4, int(groups[1], 16) << 16 | int(groups[2], 16))
     return read_address(text)
 
 
@@ -86,3 +85,12 @@ def read_network(text: str) -> Network:
     if number & ~mask:
         raise ValueError("a network's bits after its length are zero")
     return Network(text, version, number, mask)
+
+
+def _read_quad(text: str) -> Address:
+    """The IPv4 address; raises ValueError."""
+    try:
+        first, second, third, fourth = text.split(".")
+        return Address(4, _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth])
+    except (KeyError, ValueError):
+        raise ValueError(_RULE) from None

@@ -15,6 +15,7 @@ from caveats.limits import MAX_DECLARED_NAME_OCTETS, MAX_DECLARED_VALUE_OCTETS, 
 from caveats.values import Instant
 
 _INSTANT: Final = Instant()
+_WORDS: Final = frozenset({"time-before", "declared", "error"})
 _PREFIXED: Final = re.compile(r"[a-z][a-z0-9-]*:[!-~]+")
 _TIME: Final = re.compile(rf"([0-9T:-]+)(?:\.([0-9]{{1,{MAX_FRACTION_DIGITS}}}))?Z")
 _DECLARED_NAME: Final = re.compile(rf"[!-+\--~]{{1,{MAX_DECLARED_NAME_OCTETS}}}")  # all that is visible but the comma
@@ -23,7 +24,7 @@ _DECLARED_VALUE: Final = re.compile(rf"[ -~]{{0,{MAX_DECLARED_VALUE_OCTETS}}}")
 
 def is_dialect(word: str) -> bool:
     """Whether a caveat's first word makes it one of the dialect's."""
-    return word in {"time-before", "declared", "error"} or _PREFIXED.fullmatch(word) is not None
+    return word in _WORDS or (":" in word and _PREFIXED.fullmatch(word) is not None)
 
 
 def parse_dialect(text: str, *, discharge: bool) -> TimeBefore | Declared:

@@ -45,7 +45,7 @@ def normal_path(raw: str | bytes, limit: int = MAX_REQUEST_PATH_OCTETS) -> str:
         raise ValueError("a path begins with / and holds RFC 3986's path characters and upper-case %XX escapes alone")
     if "//" in text:
         raise ValueError("a path has no empty segment, so no //")
-    if _DOT_SEGMENT.search(text):
+    if "/." in text and _DOT_SEGMENT.search(text):
         raise ValueError("a path has no segment . or .., alone or followed by a semicolon")
     if "%" in text:
         _check_escapes(text)

@@ -132,7 +132,7 @@ class Word(ValueType):
         if self._members is not None:
             if text not in self._members:
                 raise ValueError("the word is one of a closed set, and this is none of them")
-        elif not is_word(text):
+        elif _WORD.fullmatch(text) is None:
             raise ValueError(
                 f"a word has 1 to {MAX_WORD_OCTETS} letters, digits or . _ : @ + ~ -, the first a letter or digit"
             )

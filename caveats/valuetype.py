@@ -81,13 +81,16 @@ class ValueType(ABC):
 
     def _parse_list(self, text: str, offset: int) -> tuple[object, ...]:
         values: list[object] = []
+        last: Any = None
         for item in text.split(","):
             if len(values) == MAX_LIST_VALUES:
                 raise CaveatError("caveat-malformed", f"A list has at most {MAX_LIST_VALUES} values.", offset)
             value = self.parse(item, offset)
-            if values and self.sort_key(value) <= self.sort_key(values[-1]):
+            key = self.sort_key(value)
+            if values and key <= last:
                 raise CaveatError("caveat-malformed", "A list ascends, each value once.", offset)
             values.append(value)
+            last = key
             offset += len(item) + 1
         return tuple(values)
 
