@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from caveats import DeclarationError, Vocabulary
+
 __all__ = ["CHECKS", "SQLITE", "WrongValueError"]
 
 SQLITE: Final = "sqlite:///"
@@ -121,10 +123,6 @@ def _actions(value: object) -> Mapping[str, str]:
 def _attributes(value: object) -> Mapping[str, Mapping[str, object]]:
     if not isinstance(value, Mapping) or not all(isinstance(entry, Mapping) for entry in value.values()):
         raise WrongValueError("must be a table of tables: [attributes.NAME]")
-    if not value:
-        return MappingProxyType({})
-    from caveats import DeclarationError, Vocabulary  # noqa: PLC0415
-
     try:
         Vocabulary.from_declarations(value)
     except DeclarationError as error:

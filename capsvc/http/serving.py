@@ -1,0 +1,111 @@
+"""One process that answers on sockets which are already bound: uvicorn, set up as the service needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from capsvc.config import Settings
+from capsvc.http.logs import places
+from capsvc.http.protocols import MAX_FILES
+
+__all__ = ["BACKLOG", "GRACE_SECONDS", "Serving", "Stop", "serve_app", "set_up_process"]
+
+GRACE_SECONDS: Final = 10
+"""What answers under way have when the service is told to stop."""
+
+BACKLOG: Final = 2_048
+
+
+class Stop:
+    """Whether SIGTERM or ^C has come, from the very start; told to the server as soon as there is one."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.server: uvicorn.Server | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.hear)
+
+    def hear(self, *_: object) -> None:
+        """End, after what is under way."""
+        self.asked = True
+        if self.server is not None:
+            self.server.should_exit = True
+
+
+class Serving(uvicorn.Server):
+    """uvicorn's server, which says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer."""
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+
+
+def serve_app(
+    settings: Settings, app: ASGIApp, sockets: list[socket.socket], listening: Callable[[], None], stop: Stop
+) -> None:
+    """Serve on bound sockets in this process until told to stop."""
+    fast = importlib.util.find_spec("httptools") is not None
+    config = uvicorn.Config(
+        lambda: app,
+        factory=True,
+        interface="asgi3",
+        http="capsvc.http.fastprotocol:BoundedHttpTools" if fast else "capsvc.http.protocols:BoundedH11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # on, it would let a caller choose its own address
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+    )
+    server = Serving(config, listening)
+    stop.server = server
+    server.should_exit = stop.asked
+    server.run(sockets)
+
+
+def set_up_process() -> None:
+    """Logging on standard error, and as many connections as the system lets us have."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("capsvc").setLevel(logging.INFO)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class _Formatter(logging.Formatter):
+    """Instants in UTC; faults by type and place, since their messages may repeat what a caller sent."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - logging's own name
+        """One line of types and places."""
+        fault = ei[1] if isinstance(ei, tuple) else None
+        return places(fault) if isinstance(fault, BaseException) else ""

@@ -1,0 +1,119 @@
+"""What a running ``serve`` keeps in its data directory: a lock, its address, an administrator's token that is good."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from capsvc.authority import Authority
+from capsvc.config import Settings
+from capsvc.errors import RequestError, StartError
+
+__all__ = ["keep_admin_token", "keeping_admin_token", "locked", "published"]
+
+DAY_SECONDS: Final = 86_400
+HOUR_SECONDS: Final = 3_600
+GOOD_FOR_SECONDS: Final = 30 * DAY_SECONDS
+PRIVATE: Final = 0o600
+
+logger = logging.getLogger("capsvc.serve")
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """One ``serve`` a data directory: a lock that ends with the process and that no worker inherits.
+
+    Raises `StartError` when another process holds it.
+    """
+    path = data_dir / "serve.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
+    except OSError as error:
+        raise StartError("storage", f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise StartError(
+            "in-use", f"another capsvc serve runs on {data_dir}; stop it, or use another --data-dir"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def published(data_dir: Path, url: str) -> Iterator[None]:
+    """The service's address in ``serve.url``, for the commands on this machine, until the end."""
+    path = data_dir / "serve.url"
+    replace(path, url + "\n")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def replace(path: Path, text: str) -> None:
+    """Put ``text`` into ``path`` at once, for the owner alone: a reader sees the old one or the new one, whole."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
+        try:
+            os.write(handle, text.encode("ascii"))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        fresh.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise StartError("storage", f"{path}: cannot be written: {error.strerror}") from None
+
+
+def keep_admin_token(authority: Authority, data_dir: Path) -> bool:
+    """Replace ``admin.token`` if it would not verify for 30 more days; whether it was replaced."""
+    path = data_dir / "admin.token"
+    if authority.usable_for(_read(path), GOOD_FOR_SECONDS):
+        return False
+    replace(path, authority.admin_token() + "\n")
+    return True
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes()[:65_536].decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):  # missing or damaged: it is no token, and will be replaced
+        return ""
+
+
+@contextmanager
+def keeping_admin_token(settings: Settings) -> Iterator[None]:
+    """Look after ``admin.token`` once a day from a thread of its own; an hour later where that failed."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_keep, args=(settings, stop), name="admin.token", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def _keep(settings: Settings, stop: threading.Event) -> None:
+    pause = DAY_SECONDS
+    while not stop.wait(pause):
+        try:
+            with Authority.open(settings) as authority:
+                keep_admin_token(authority, settings.data_dir)
+            pause = DAY_SECONDS
+        except (StartError, RequestError, ValueError) as error:
+            logger.warning("admin.token could not be looked after: %s", error)
+            pause = HOUR_SECONDS
