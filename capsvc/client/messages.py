@@ -121,7 +121,7 @@ def _refused(status: int, problem: object) -> NoReturn:
 def _safe(message: str) -> str:
     """Somebody else's words: short, in plain characters, without what could be a token that they repeat."""
     plain = printable(message.encode("utf-8", "surrogatepass")[: 4 * MESSAGE_CHARACTERS])
-    return _LONG_RUN.sub("…", plain)[:MESSAGE_CHARACTERS]
+    return _LONG_RUN.sub("...", plain)[:MESSAGE_CHARACTERS]
 
 
 def _json(status: int, octets: bytes) -> object:

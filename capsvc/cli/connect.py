@@ -1,0 +1,165 @@
+"""Commands that ask a running service: which one, with which credential."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import click
+
+from capsvc import wire
+from capsvc.cli.exits import USAGE, Failure
+from capsvc.cli.inputs import DURATION, read_credential
+from capsvc.client.connection import Connection
+from capsvc.client.messages import Answer, Call, unreadable
+from capsvc.client.origin import URL_OCTETS, Origin, read_origin
+
+__all__ = ["Service", "json_option", "segment", "service_options"]
+
+PORT: Final = 8700
+DATA_DIR: Final = "capsvc-data"
+PAGE: Final = 200  # rows
+TIMEOUT: Final = 30  # seconds
+
+
+class Service:
+    """The service that a command talks to. Raises `ServiceError` when it does not do what it is asked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def call(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, anonymous: bool = False
+    ) -> Answer:
+        """Send one request, read its answer."""
+        return self._connection.call(Call(method, path, body, anonymous))
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The object at an address."""
+        return self._object(self.call("GET", path))
+
+    def post(self, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """The object that answers a POST."""
+        return self._object(self.call("POST", path, body))
+
+    def rows(self, path: str, plural: str, query: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
+        """Every row of a list, page after page."""
+        given = {name: value for name, value in query.items() if value is not None}
+        cursor: str | None = None
+        while True:
+            after = {} if cursor is None else {"after": cursor}
+            answer = self.call("GET", f"{path}?{urlencode({**given, 'limit': PAGE, **after})}")
+            try:
+                rows, following = wire.read_page(answer.value, plural)
+            except ValueError:
+                raise unreadable(answer.status) from None
+            yield from rows
+            if following is None:
+                return
+            if following == cursor or not rows:
+                raise unreadable(answer.status)  # it would never end
+            cursor = following
+
+    def attribute_types(self) -> dict[str, str]:
+        """The declared attributes and the names of their types, as the service publishes them."""
+        answer = self.call("GET", "/.well-known/capsvc", anonymous=True)
+        try:
+            return {name: _text(entry["type"]) for name, entry in answer.value["attributes"].items()}
+        except (KeyError, TypeError, AttributeError):
+            raise unreadable(answer.status) from None
+
+    @staticmethod
+    def _object(answer: Answer) -> dict[str, Any]:
+        if not isinstance(answer.value, dict):
+            raise unreadable(answer.status)
+        return answer.value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path, whatever is in it."""
+    return quote(text, safe="").replace(".", "%2E")
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The option ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Write the service's JSON object.")(command)
+
+
+def service_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name a service and a credential; the command gets the `Service` they make."""
+
+    @click.option("--url", envvar="CAPSVC_URL", help="The service's address; else the data directory's serve.url.")
+    @click.option(
+        "--credential-file",
+        envvar="CAPSVC_CREDENTIAL_FILE",
+        type=click.Path(path_type=Path),
+        help="A file with the credential; else the data directory's admin.token (to this machine alone).",
+    )
+    @click.option(
+        "--data-dir",
+        envvar="CAPSVC_DATA_DIR",
+        type=click.Path(path_type=Path),
+        default=DATA_DIR,
+        show_default=True,
+        help="Where serve.url and admin.token are looked for.",
+    )
+    @click.option(
+        "--timeout", type=DURATION, default=TIMEOUT, show_default=True, help="How long to wait for the service."
+    )
+    @functools.wraps(command)
+    def connected(*, url: str | None, credential_file: Path | None, data_dir: Path, timeout: int, **given: Any) -> None:
+        origin = _origin(url, data_dir)
+        credential = read_credential(_credential_path(origin, credential_file, data_dir))
+        connection = Connection(origin.base, credential, timeout=max(timeout, 1))
+        try:
+            command(Service(connection), **given)
+        finally:
+            connection.close()
+
+    return connected
+
+
+def _origin(url: str | None, data_dir: Path) -> Origin:
+    """``--url`` or its variable, else what a local ``serve`` wrote, else this machine's default port."""
+    try:
+        return read_origin(url or _served(data_dir / "serve.url") or f"http://127.0.0.1:{PORT}")
+    except ValueError as error:
+        raise click.UsageError(f"{error}.", click.get_current_context()) from None
+
+
+def _served(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(URL_OCTETS + 1).strip().decode("ascii")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Failure(USAGE, "usage", f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no URL") from None
+
+
+def _credential_path(origin: Origin, named: Path | None, data_dir: Path) -> Path:
+    if named is not None:
+        return named
+    if not origin.loopback:
+        raise Failure(
+            USAGE,
+            "credential-missing",
+            "the data directory's admin.token goes to this machine alone: name a credential with --credential-file",
+        )
+    path = data_dir / "admin.token"
+    if not path.exists():
+        raise Failure(
+            USAGE, "credential-missing", f"no {path}: run 'capsvc init', or name a credential with --credential-file"
+        )
+    return path

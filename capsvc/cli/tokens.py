@@ -1,0 +1,220 @@
+"""Tokens at a running service: mint, verify, revoke, list, show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import click
+
+from capsvc import wire
+from capsvc.cli.connect import Service, json_option, segment, service_options
+from capsvc.cli.exits import REFUSED, UNAVAILABLE
+from capsvc.cli.inputs import DURATION, TOKEN_FILE, read_pairs, read_token, typed
+from capsvc.cli.render import emit, emit_fields, emit_json, emit_list, emit_rows, escape, field_lines
+from capsvc.client.messages import Answer, unreadable
+from capsvc.errors import Denied
+
+__all__ = ["mint", "revoke", "tokens", "verify"]
+
+ROW_COLUMNS: Final = ("id", "state", "audience", "subject", "expires_at", "label")
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
+_NEED_DECLARED: Final = re.compile(r"need-declared ([^ ]+) (.*)", re.DOTALL)
+
+
+@click.command()
+@click.option("--audience", default="default", show_default=True, help="The services that the token is for.")
+@click.option("--ttl", type=DURATION, required=True, help="How long it lives: 90, 90s, 15m, 1h, 7d.")
+@click.option("--subject", help="Whom it speaks for.")
+@click.option("--fact", "facts", multiple=True, metavar="NAME=VALUE", help="Something else that the issuer states.")
+@click.option("--caveat", "caveats", multiple=True, help="A restriction, as 'action in read'. Repeatable.")
+@click.option(
+    "--third-party",
+    "third_parties",
+    multiple=True,
+    metavar="URL=CONDITION",
+    help="A condition that a registered third party must confirm.",
+)
+@click.option("--label", help="A note for the list of tokens.")
+@json_option
+@service_options
+def mint(
+    service: Service,
+    *,
+    audience: str,
+    ttl: int,
+    subject: str | None,
+    facts: tuple[str, ...],
+    caveats: tuple[str, ...],
+    third_parties: tuple[str, ...],
+    label: str | None,
+    as_json: bool,
+) -> None:
+    """Make a token and write it to standard output."""
+    pairs = read_pairs(facts, "--fact")
+    conditions = [_third_party(text) for text in third_parties]
+    request = wire.mint_request(
+        audience=audience,
+        ttl=ttl,
+        subject=subject,
+        facts=_typed(service, pairs),
+        caveats=caveats,
+        third_party=conditions,
+        label=label,
+    )
+    answer = service.call("POST", "/v1/tokens", request)
+    token = _minted(answer)
+    if as_json:
+        emit_json(answer.value)
+    else:
+        emit(f"{token}\n")
+
+
+def _minted(answer: Answer) -> str:
+    """The token of the answer, which is one: a terminal will show it."""
+    try:
+        token = wire.read_minted(answer.value).token
+    except ValueError:
+        raise unreadable(answer.status) from None
+    if not _TOKEN.fullmatch(token):
+        raise unreadable(answer.status)
+    return token
+
+
+def _third_party(text: str) -> dict[str, object]:
+    location, equals, condition = text.partition("=")
+    if not equals or not location:
+        raise click.UsageError("--third-party is written URL=CONDITION.", click.get_current_context())
+    declared = _NEED_DECLARED.fullmatch(condition)
+    if declared is None:
+        return {"location": location, "condition": condition}
+    return {"location": location, "condition": declared[2], "declare": declared[1].split(",")}
+
+
+def _typed(service: Service, pairs: Mapping[str, str]) -> dict[str, Any]:
+    return typed(pairs, service.attribute_types()) if pairs else {}
+
+
+@click.command()
+@TOKEN_FILE
+@click.option("--audience", default="default", show_default=True, help="The services that it is presented to.")
+@click.option("--context", "context", multiple=True, metavar="NAME=VALUE", help="A value of the request. Repeatable.")
+@click.option("--explain", is_flag=True, help="Tell the verdict on every caveat.")
+@json_option
+@service_options
+def verify(
+    service: Service, *, file: str | None, audience: str, context: tuple[str, ...], explain: bool, as_json: bool
+) -> None:
+    """Decide whether the token in FILE or on standard input allows a request."""
+    pairs = read_pairs(context, "--context")
+    token = read_token(file)
+    request = wire.verify_request(token, audience=audience, context=_typed(service, pairs), explain=explain)
+    answer = service.call("POST", "/v1/verify", request)
+    denied = _denial(answer)
+    if as_json:
+        emit_json(answer.value)
+    else:
+        emit("".join(f"{line}\n" for line in _decision_lines(answer.value, denied)))
+    if denied is not None:
+        raise click.exceptions.Exit(UNAVAILABLE if denied.code == "unavailable" else REFUSED)
+
+
+def _denial(answer: Answer) -> Denied | None:
+    try:
+        wire.read_decision(answer.value)
+    except ValueError:
+        raise unreadable(answer.status) from None
+    except Denied as denied:
+        return denied
+    return None
+
+
+def _decision_lines(value: Mapping[str, Any], denied: Denied | None) -> Iterable[str]:
+    if denied is None:
+        yield "allowed"
+        yield from field_lines({name: item for name, item in value.items() if name != "allowed"})
+        return
+    yield f"denied: {escape(denied.code)}"
+    yield from field_lines({name: item for name, item in value.items() if name in {"caveat", "verdicts"}})
+
+
+@click.command()
+@TOKEN_FILE
+@click.option("--id", "id", help="A token's id: the whole family of what was made from it.")
+@click.option("--key", help="A signing key's id: everything that it minted.")
+@click.option("--audience", help="With --subject: everything minted for it.")
+@click.option("--subject", help="With --audience.")
+@click.option("--before", metavar="INSTANT", help="With --subject: only what was minted until then (default: now).")
+@json_option
+@service_options
+def revoke(
+    service: Service,
+    *,
+    file: str | None,
+    id: str | None,
+    key: str | None,
+    audience: str | None,
+    subject: str | None,
+    before: str | None,
+    as_json: bool,
+) -> None:
+    """Revoke the token in FILE or on standard input and all made from it, or all that the options name."""
+    named = {"id": id, "key": key, "audience": audience, "subject": subject, "before": before}
+    request = {name: value for name, value in named.items() if value is not None}
+    _check_revocation(request, file)
+    if not request:
+        request["token"] = read_token(file)
+    value = service.post("/v1/revocations", request)
+    if as_json:
+        emit_json(value)
+    else:
+        emit_fields(value)
+
+
+def _check_revocation(request: Mapping[str, str], file: str | None) -> None:
+    """One way of naming what is to be revoked."""
+    if request.keys() not in ({"id"}, {"key"}, {"audience", "subject"}, {"audience", "subject", "before"}, set()):
+        raise click.UsageError(
+            "Give a token, or --id, or --key, or --audience with --subject.", click.get_current_context()
+        )
+    if request and file is not None:
+        raise click.UsageError("Give a token or options, not both.", click.get_current_context())
+    if "before" in request:
+        try:
+            wire.parse_instant(request["before"])
+        except ValueError as error:
+            raise click.UsageError(f"--before: {error}.", click.get_current_context()) from None
+
+
+@click.group(no_args_is_help=False)
+def tokens() -> None:
+    """What was minted: never the tokens themselves."""
+
+
+@tokens.command("list")
+@click.option("--audience", help="Only of this audience.")
+@click.option("--subject", help="Only of this subject.")
+@json_option
+@service_options
+def list_tokens(service: Service, *, audience: str | None, subject: str | None, as_json: bool) -> None:
+    """List tokens, oldest first."""
+    rows = service.rows("/v1/tokens", "tokens", {"audience": audience, "subject": subject})
+    if as_json:
+        emit_list("tokens", rows)
+    else:
+        emit_rows(ROW_COLUMNS, rows)
+
+
+@tokens.command("show")
+@click.argument("id")
+@json_option
+@service_options
+def show_token(service: Service, *, id: str, as_json: bool) -> None:
+    """Show what is kept of the token with this ID."""
+    value = service.get(f"/v1/tokens/{segment(id)}")
+    if as_json:
+        emit_json(value)
+    else:
+        emit_fields(value)
