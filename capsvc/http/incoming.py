@@ -1,0 +1,150 @@
+"""One request, taken as the socket said it and in the order of the contract.
+
+First the body (413), then its media type (415), then whether a credential came at all (401), then everything that is
+wrong with the request's form (400). Only after that does anybody decide about the credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from capsvc.http import shapes
+from capsvc.http.problems import Problem
+
+__all__ = ["BATCH_BODY_OCTETS", "BODY_OCTETS", "Incoming"]
+
+BODY_OCTETS: Final = 64 * 1024
+BATCH_BODY_OCTETS: Final = 512 * 1024
+
+_MAX_PARAMETERS: Final = 100
+_READ: Final = frozenset({b"authorization", b"content-type", b"content-length", b"content-encoding"})
+
+_Shape = TypeVar("_Shape", bound=shapes.Shape)
+
+
+class Incoming:
+    """A request: ``.method``, ``.path`` (normal form, without the query), ``.parameters`` of the path."""
+
+    __slots__ = ("_body", "_headers", "_query", "_receive", "method", "parameters", "path")
+
+    def __init__(self, scope: Scope, receive: Receive, path: str) -> None:
+        self.method: str = scope["method"]
+        self.path = path
+        self.parameters: Mapping[str, str] = scope.get("path_params", {})
+        self._query: bytes = scope["query_string"]
+        self._headers: list[tuple[bytes, bytes]] = [(name, value) for name, value in scope["headers"] if name in _READ]
+        self._receive = receive
+
+    async def json(self, shape: type[_Shape], limit: int = BODY_OCTETS) -> _Shape:
+        """The body of a route that takes JSON and a credential. Raises `Problem`."""
+        return shapes.read(shape, await self.json_octets(limit))
+
+    async def json_octets(self, limit: int = BODY_OCTETS) -> bytes:
+        """The same, not parsed yet. Raises `Problem`."""
+        body = await self.body(limit)
+        self.require_media_type("application/json")
+        self.require_credential()
+        self.query(())
+        return body
+
+    async def nothing(self, *names: str) -> Mapping[str, str]:
+        """The query of a route that takes a credential and no body: the parameters named, each at most once.
+
+        A body that came nevertheless is no part of the request (RFC 9110, section 9.3.1), but bounded like any.
+        Raises `Problem`.
+        """
+        await self.body()
+        self.require_credential()
+        return self.query(names)
+
+    async def body(self, limit: int = BODY_OCTETS) -> bytes:
+        """The whole body. Raises `Problem` 413 as soon as it is too large, by its header or as it comes."""
+        length = self._header(b"content-length")
+        if length is not None and (not length.isdigit() or len(length) > 12 or int(length) > limit):
+            raise _too_large(limit) if length.isdigit() else Problem(400, "bad-request", "Content-Length is no number.")
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        while message.get("more_body", False) and len(body) <= limit:
+            message = await self._receive()
+            body += message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+
+    def require_media_type(self, expected: str) -> None:
+        """Raises `Problem` 415 unless the body is that, in UTF-8 and not compressed."""
+        given = [value for name, value in self._headers if name == b"content-type"]
+        if len(given) != 1 or (given[0] != expected.encode() and not _is_media_type(given[0], expected)):
+            raise Problem(415, "media-type", f"The body's Content-Type is {expected}, in UTF-8.")
+        if self._header(b"content-encoding") is not None:
+            raise Problem(415, "media-type", "A compressed body is not read.")
+
+    def require_credential(self) -> None:
+        """Raises `Problem`: 401 when no Bearer credential came, 400 when there are two Authorization headers."""
+        given = [value for name, value in self._headers if name == b"authorization"]
+        if len(given) > 1:
+            raise Problem(400, "bad-request", "There are two Authorization headers.")
+        if not given or given[0].partition(b" ")[0].lower() != b"bearer":
+            raise Problem(401, "credential-missing")
+
+    def credential(self) -> str:
+        """What follows ``Bearer`` and its spaces, whatever it is; only after `require_credential`."""
+        given = next(value for name, value in self._headers if name == b"authorization")
+        return given.partition(b" ")[2].lstrip(b" ").decode("latin-1")
+
+    def query(self, names: tuple[str, ...]) -> Mapping[str, str]:
+        """The query's parameters. Raises `Problem` 400 for one that is not named or comes twice, or is not UTF-8."""
+        return query_parameters(self._query, names) if self._query else {}
+
+    def raw_query(self) -> bytes:
+        """The query as it was sent."""
+        return self._query
+
+    def _header(self, wanted: bytes) -> bytes | None:
+        return next((value for name, value in self._headers if name == wanted), None)
+
+
+def query_parameters(query: bytes, names: tuple[str, ...]) -> Mapping[str, str]:
+    """Parse a query strictly; see `Incoming.query`."""
+    try:
+        pairs = form_pairs(query)
+    except ValueError:
+        raise Problem(400, "bad-request", "The query is not name=value pairs in UTF-8.") from None
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Problem(400, "bad-request", "The query has a parameter twice.")
+    if not found.keys() <= set(names):
+        known = ", ".join(names) or "none"
+        raise Problem(400, "bad-request", f"The query has an unknown parameter; known here: {known}.")
+    return found
+
+
+def form_pairs(text: bytes, *, strict: bool = True) -> list[tuple[str, str]]:
+    """URL-encoded pairs, in order, empty values kept.
+
+    Raises ``ValueError`` unless they are ASCII that decodes to UTF-8; if `strict`, also for a pair without ``=``.
+    """
+    return parse_qsl(
+        text.decode("ascii"),
+        keep_blank_values=True,
+        strict_parsing=strict,
+        errors="strict",
+        max_num_fields=_MAX_PARAMETERS,
+    )
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", f"The body has more than {limit} octets.")
+
+
+def _is_media_type(given: bytes, expected: str) -> bool:
+    """Compare by RFC 9110, section 8.3.1: case does not count, the only parameter is ``charset=utf-8``."""
+    kind, *parameters = (part.strip(b" \t") for part in given.lower().split(b";"))
+    return kind == expected.encode() and parameters in ([], [b"charset=utf-8"], [b'charset="utf-8"'])

@@ -1,0 +1,38 @@
+"""What handlers share: the open authority and the clock that it was opened with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from capsvc.authority import Authority
+from capsvc.config import Settings
+
+__all__ = ["Service"]
+
+
+class Service:
+    """Holds the authority of one application, which is closed at its shutdown and opened again if started again."""
+
+    __slots__ = ("_open", "_settings", "authority", "clock")
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        """Open the authority at once. Raises what ``Authority.open`` raises."""
+        self._settings = settings
+        self.clock = clock
+        self.authority = Authority.open(settings, clock=clock)
+        self._open = True
+
+    def ensure_open(self) -> None:
+        """Open it again after `close`."""
+        if not self._open:
+            self.authority = Authority.open(self._settings, clock=self.clock)
+            self._open = True
+
+    def close(self) -> None:
+        """Finish what is under way and let go of the data directory."""
+        self._open = False
+        self.authority.close()
+
+    def now(self) -> int:
+        """The clock, in whole Unix seconds."""
+        return int(self.clock())

@@ -1,0 +1,191 @@
+"""The shapes of request bodies: which fields, of which JSON type, and what no field may hold.
+
+What is wrong here is 400 ``bad-request``, before anybody looks at the credential. ``null`` stands for an absent field
+where the field is optional, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import datetime
+from typing import Any, ClassVar, Final, TypeVar
+
+import msgspec
+
+from capsvc.http import strictjson
+from capsvc.http.problems import Problem
+from capsvc.wire import parse_instant
+from caveats import TYPES
+
+__all__ = [
+    "AudienceBody",
+    "BatchBody",
+    "MaxTtlBody",
+    "MintBody",
+    "RevocationBody",
+    "Shape",
+    "ThirdParty",
+    "VerifyBody",
+    "read",
+]
+
+MAX_LABEL_CHARACTERS: Final = 200
+MAX_BATCH: Final = 100  # requests
+_LAST_YEAR: Final = 9999  # an expiry past 2099 is an instant that no token may have, not a misspelt one
+
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_PLAIN_NAME: Final = re.compile(r"[a-z_]{1,40}")
+
+_Shape = TypeVar("_Shape", bound="Shape")
+
+
+class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request's body."""
+
+
+class ThirdParty(Shape, frozen=True):
+    """A third-party caveat that a minter asks for."""
+
+    location: str
+    condition: str
+    declare: list[str] | None = None
+
+    def as_mapping(self) -> dict[str, object]:
+        """As ``Authority.mint`` takes it."""
+        return {"location": self.location, "condition": self.condition, "declare": self.declare or []}
+
+
+class MintBody(Shape, frozen=True):
+    """POST /v1/tokens. ``ttl`` in seconds."""
+
+    audience: str
+    ttl: int | None = None
+    expires_at: str | None = None
+    subject: str | None = None
+    facts: dict[str, str | int] | None = None
+    caveats: list[str] | None = None
+    third_party: list[ThirdParty] | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.audience, "audience")
+        if (self.ttl is None) == (self.expires_at is None):
+            raise ValueError("exactly one of ttl and expires_at is given")
+        if self.expires_at is not None:
+            parse_instant(self.expires_at, last_year=_LAST_YEAR)
+        if self.facts is not None and "sub" in self.facts:
+            raise ValueError("facts does not hold sub: that is subject")
+        _check_label(self.label or "")
+
+    @property
+    def expiry(self) -> datetime | None:
+        """``expires_at`` as an aware instant."""
+        return None if self.expires_at is None else parse_instant(self.expires_at, last_year=_LAST_YEAR)
+
+
+class VerifyBody(Shape, frozen=True):
+    """POST /v1/verify. The context's values are judged by the decision, but for null."""
+
+    token: str
+    audience: str
+    context: dict[str, Any] | None = None
+    explain: bool | None = None
+    prefix: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.audience, "audience")
+        if self.context is not None and None in self.context.values():
+            raise ValueError("context holds no null")
+
+
+class BatchBody(Shape, frozen=True):
+    """POST /v1/verify/batch."""
+
+    requests: list[VerifyBody]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.requests) <= MAX_BATCH:
+            raise ValueError(f"requests has 1 to {MAX_BATCH} entries")
+
+
+class RevocationBody(Shape, frozen=True):
+    """POST /v1/revocations: exactly one of four kinds."""
+
+    id: str | None = None
+    key: str | None = None
+    token: str | None = None
+    audience: str | None = None
+    subject: str | None = None
+    before: str | None = None
+
+    _kinds: ClassVar = (
+        frozenset({"id"}),
+        frozenset({"key"}),
+        frozenset({"token"}),
+        frozenset({"audience", "subject"}),
+        frozenset({"audience", "subject", "before"}),
+    )
+
+    def __post_init__(self) -> None:
+        given = {name for name in self.__struct_fields__ if getattr(self, name) is not None}
+        if given not in self._kinds:
+            raise ValueError("exactly one of id, key, token, or audience and subject (and before) is given")
+        if self.audience is not None:
+            _check_name(self.audience, "audience")
+        if self.before is not None:
+            parse_instant(self.before)
+
+    @property
+    def watermark(self) -> datetime | None:
+        """``before`` as an aware instant."""
+        return None if self.before is None else parse_instant(self.before)
+
+
+class AudienceBody(Shape, frozen=True):
+    """POST /v1/audiences. ``max_ttl`` in seconds."""
+
+    name: str
+    max_ttl: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "name")
+
+
+class MaxTtlBody(Shape, frozen=True):
+    """PATCH /v1/audiences/{name}."""
+
+    max_ttl: int
+
+
+def read(shape: type[_Shape], body: bytes) -> _Shape:
+    """The body's JSON in that shape. Raises `Problem` 400 with a sentence that repeats no value."""
+    try:
+        return msgspec.convert(strictjson.parse(body), shape)
+    except msgspec.ValidationError as error:
+        raise Problem(400, "bad-request", _sentence(error)) from None
+    except ValueError as error:
+        raise Problem(400, "bad-request", str(error)) from None
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """Say what msgspec says, but a field's name only where it is surely no secret in the wrong place."""
+    text = str(error)
+    unknown = _UNKNOWN_FIELD.search(text)
+    if unknown and not _PLAIN_NAME.fullmatch(unknown[1]):
+        return "Object contains an unknown field."
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _check_name(name: str, field: str) -> None:
+    try:
+        TYPES["word"].from_context(name)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+def _check_label(label: str) -> None:
+    if len(label) > MAX_LABEL_CHARACTERS:
+        raise ValueError(f"label has at most {MAX_LABEL_CHARACTERS} characters")
+    if any(unicodedata.category(character) == "Cc" for character in label):
+        raise ValueError("label has no control characters")
