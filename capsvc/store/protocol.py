@@ -61,6 +61,10 @@ class Transaction(Protocol):
         """Insert a key pair of the installation."""
         ...
 
+    def attributes(self) -> list[AttributeRecord]:
+        """Return every declared attribute."""
+        ...
+
     def put_attribute(self, record: AttributeRecord) -> None:
         """Insert a declared attribute, or replace the one of that name."""
         ...
@@ -160,7 +164,7 @@ class Store(Protocol):
         """Return every audience, oldest first."""
         ...
 
-    def keys(self) -> list[KeyRecord]:
+    def signing_keys(self) -> list[KeyRecord]:
         """Return every signing key, oldest first."""
         ...
 

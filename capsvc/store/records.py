@@ -70,7 +70,7 @@ class Minter:
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """A minted token without its MAC; ``branch`` (32 octets) is that of its last issuer caveat, ``seq`` 0 if unsaved."""
+    """A minted token without its MAC; ``branch`` (32 octets) is that of its last issuer caveat."""
 
     id: str
     kid: str

@@ -19,7 +19,7 @@ __all__ = [
     "token_of",
 ]
 
-TOKEN_COLUMNS: Final = (  # noqa: S105 - columns
+TOKEN_COLUMNS: Final = (
     "id, kid, audience, subject, facts, label, issued_at, expires_at, caveats, branch, minter_id, minter_branch, seq"
 )
 CHANGE_COLUMNS: Final = (

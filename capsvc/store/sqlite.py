@@ -137,8 +137,8 @@ class SqliteStore:
         rows = self._follow("SELECT name, max_ttl, created_at FROM audiences ORDER BY rowid", ())
         return [AudienceRecord(*row) for row in rows]
 
-    def keys(self) -> list[KeyRecord]:
-        """See `Store.keys`."""
+    def signing_keys(self) -> list[KeyRecord]:
+        """See `Store.signing_keys`."""
         rows = self._follow("SELECT kid, audience, state, created_at, secret, mac FROM keys ORDER BY seq", ())
         return [key_of(row) for row in rows]
 

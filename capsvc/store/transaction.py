@@ -15,7 +15,7 @@ from capsvc.store.records import (
     KeyRecord,
     TokenRecord,
 )
-from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, change_of, key_of, token_of
+from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, attribute_of, change_of, key_of, token_of
 
 __all__ = ["SqliteTransaction"]
 
@@ -25,7 +25,7 @@ _INSERT_CHANGE = (
     "INSERT INTO changes (kind, audience, at, keep_until, id, branch, path, presented, subject, before, kid, state,"
     " name, max_ttl) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_INSERT_TOKEN = (  # noqa: S105 - a statement
+_INSERT_TOKEN = (
     "INSERT INTO tokens (id, kid, audience, subject, facts, label, issued_at, expires_at, caveats, branch, minter_id,"
     " minter_branch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -90,6 +90,11 @@ class SqliteTransaction:
             "INSERT INTO box_keys (public, state, created_at, secret, mac) VALUES (?, ?, ?, ?, ?)",
             (record.public, record.state, record.created_at, record.secret, record.mac),
         )
+
+    def attributes(self) -> list[AttributeRecord]:
+        """See `Transaction.attributes`."""
+        rows = self._execute("SELECT name, type, fact, closed_set FROM attributes ORDER BY name")
+        return [attribute_of(row) for row in rows]
 
     def put_attribute(self, record: AttributeRecord) -> None:
         """See `Transaction.put_attribute`."""

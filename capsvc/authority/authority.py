@@ -1,0 +1,449 @@
+"""The service without HTTP: what the HTTP layer, the command line and an embedding program all call."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from capsvc.authority.audit import AuditLog
+from capsvc.authority.credential import Credential
+from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
+from capsvc.authority.declarations import declare
+from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation, write_new_secret
+from capsvc.authority.instants import seconds_of
+from capsvc.authority.keeping import Keeping, audience_of, check_max_ttl, check_name, key_info
+from capsvc.authority.listing import Listing
+from capsvc.authority.minting import Minting, check_request, check_subject
+from capsvc.authority.mintqueue import MintQueue
+from capsvc.authority.presented import Presented
+from capsvc.authority.revoking import Revoking
+from capsvc.authority.seal import MasterKey, SealError
+from capsvc.authority.sweeping import sweep
+from capsvc.authority.view import Follower, View
+from capsvc.config import Settings
+from capsvc.errors import Denied, RequestError, StartError
+from capsvc.grants import Audience, Fact, Grant, KeyInfo, Minted, Revocation, TokenRow, TokenTarget
+from capsvc.store.protocol import Store, StoreUnavailable, Transaction
+from capsvc.store.records import Minter, TokenFilter
+from caveats import Vocabulary
+
+__all__ = ["Authority"]
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+
+ADMIN_TTL: Final = 90 * 86_400  # seconds
+CLOCK_SLACK: Final = 60  # seconds that the clock may lie behind what is recorded
+EMPTY: Final[Mapping[str, object]] = {}
+
+
+@contextmanager
+def _as_request_error() -> Iterator[None]:
+    """Tell callers of a store that fails in the one way that they know."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise RequestError("unavailable") from error
+
+
+class Authority:
+    """Mints, decides, revokes. Synchronous, safe to use from several threads, and a context manager.
+
+    Made by `Authority.open`. Whoever embeds it holds the master key in the process.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, store: Store, master: MasterKey) -> None:
+        """Not for callers: see `open`."""
+        self._settings = settings
+        self._clock = clock
+        self._store = store
+        self._audit = audit = AuditLog(master)
+        self._follower = Follower(store, master)
+        self._decider = Decider(self._follower.view)
+        minting = Minting(master, audit, settings.issuer_url)
+        self._mints = MintQueue(store, minting, self._follower.view, self._now)
+        self._revoking = Revoking(master, audit)
+        self._keeping = Keeping(master, audit)
+        self._listing = Listing(store, self._follower.view, self._now)
+        self._public_key = base64.b64encode(store.box_keys()[-1].public).decode()
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Clock = time.time, make: bool = True) -> Self:
+        """Open the data directory, and make what of it is missing unless ``make`` is false.
+
+        ``clock`` gives Unix seconds. Raises `StartError`: ``.exit_code`` 3 for storage that cannot be used, 2 for an
+        attribute that was declared otherwise before.
+        """
+        now = int(clock())
+        store, master = open_installation(settings, now, make=make)
+        try:
+            authority = cls(settings, clock, store, master)
+            authority._declare(now)
+            if make:
+                authority._make_admin_token()
+        except (StoreUnavailable, SealError) as error:
+            store.close()
+            raise StartError("database", f"{settings.database_path}: cannot be used ({error})") from error
+        except BaseException:
+            store.close()
+            raise
+        return authority
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Authority {self.issuer}>"
+
+    def close(self) -> None:
+        """Finish what is under way and let go of the database; idempotent."""
+        self._store.close()
+
+    # Tokens.
+
+    def mint(
+        self,
+        *,
+        audience: str,
+        ttl: int | None = None,
+        expires_at: datetime | None = None,
+        subject: str | None = None,
+        facts: Mapping[str, Fact] | None = None,
+        caveats: Sequence[str] = (),
+        third_party: Sequence[Mapping[str, object]] = (),
+        label: str | None = None,
+        credential: Credential | None = None,
+    ) -> Minted:
+        """Mint a root token that lives for ``ttl`` seconds or until ``expires_at`` (aware; rounded down to a second).
+
+        Raises:
+            CaveatError: for a caveat, a subject or a fact.
+            RequestError: ``forbidden`` ``audience-unknown`` ``bad-request`` ``ttl-invalid`` ``ttl-too-long``
+                ``discharger-unknown`` ``too-large`` ``unavailable``.
+
+        """
+        return self.submit_mint(
+            audience=audience,
+            ttl=ttl,
+            expires_at=expires_at,
+            subject=subject,
+            facts=facts,
+            caveats=caveats,
+            third_party=third_party,
+            label=label,
+            credential=credential,
+        ).result()
+
+    def submit_mint(
+        self,
+        *,
+        audience: str,
+        ttl: int | None = None,
+        expires_at: datetime | None = None,
+        subject: str | None = None,
+        facts: Mapping[str, Fact] | None = None,
+        caveats: Sequence[str] = (),
+        third_party: Sequence[Mapping[str, object]] = (),
+        label: str | None = None,
+        credential: Credential | None = None,
+    ) -> Future[Minted]:
+        """Begin a `mint`: what is wrong with the request is raised at once, the future resolves when it is durable.
+
+        Mints that are under way at once share a commit.
+        """
+        request = check_request(
+            self._view(),
+            self._now(),
+            audience=audience,
+            ttl=ttl,
+            expires_at=expires_at,
+            subject=subject,
+            facts=facts,
+            caveats=caveats,
+            third_party=third_party,
+            label=label,
+            minter=None if credential is None else credential.minter,
+            administrative=False,
+        )
+        return self._mints.submit(request)
+
+    def admin_token(self) -> str:
+        """Mint a fresh administrator's credential for 90 days, with every permission.
+
+        This is the one way to one, for whoever has the data directory. It rotates the key if none is active.
+        """
+        self._run(self._with_active_key)
+        view = self._view()
+        request = check_request(
+            view,
+            self._now(),
+            audience=ADMINISTRATORS,
+            ttl=min(ADMIN_TTL, view.audiences[ADMINISTRATORS].max_ttl),
+            expires_at=None,
+            subject=None,
+            facts=None,
+            caveats=(),
+            third_party=(),
+            label="administrator",
+            minter=None,
+            administrative=True,
+        )
+        return self._mints.submit(request).result().token
+
+    def authorize(
+        self,
+        bundle: str,
+        *,
+        audience: str,
+        context: Mapping[str, object] | None = None,
+        explain: bool = False,
+        prefix: bool = False,
+    ) -> Grant:
+        """Decide whether a token allows a request; return the grant or raise `Denied`.
+
+        ``context`` holds the request's values by attribute. With ``explain`` the answer, or the denial, tells the
+        verdict of every caveat; with ``prefix`` the grant holds what a prefix verifier needs.
+        """
+        ruling = self._decider.decide(
+            bundle, audience, EMPTY if context is None else context, int(self._clock()), explain=explain
+        )
+        return with_prefix(ruling) if prefix else ruling.grant
+
+    def authenticate(self, bundle: str, *, context: Mapping[str, object]) -> Credential:
+        """Decide about an administrator's credential, but for its ``for.…`` caveats; raise `Denied`."""
+        ruling = self._decider.decide(bundle, ADMINISTRATORS, context, int(self._clock()), deferring=True)
+        return Credential(ruling, self._view().vocabulary.administrative)
+
+    def target_of(self, token: str) -> TokenTarget:
+        """Return what a token says of itself once its MAC is right (steps 1 and 2).
+
+        Raises `RequestError` with the code of the step that failed.
+        """
+        presented, view = self._presented(token)
+        reading = self._decider.reading_of(presented, view)
+        facts = {name: value for name, value in reading.facts.items() if name != "sub"}
+        return TokenTarget(presented.identifier.tid, presented.key.audience, reading.subject, facts)
+
+    def token(self, id: str) -> TokenRow | None:
+        """Return the row of a token. Raises `RequestError` ``unavailable``."""
+        with _as_request_error():
+            return self._listing.token(id)
+
+    def tokens(
+        self,
+        *,
+        audience: str | None = None,
+        subject: str | None = None,
+        minted_by: str | None = None,
+        branch: bytes | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> tuple[list[TokenRow], int | None]:
+        """Return rows, oldest first, and the ``after`` of the next page or None.
+
+        ``minted_by`` and ``branch`` (32 octets) are those of the credential that minted. Raises `RequestError`
+        ``unavailable``.
+        """
+        with _as_request_error():
+            return self._listing.tokens(TokenFilter(audience, subject, minted_by, branch), after, limit)
+
+    # Revocation.
+
+    def revoke(
+        self,
+        *,
+        token: str | None = None,
+        id: str | None = None,
+        key: str | None = None,
+        audience: str | None = None,
+        subject: str | None = None,
+        before: datetime | None = None,
+        credential: Credential | None = None,
+    ) -> Revocation:
+        """Revoke by exactly one of: a token (its branch), a token id, a key id, audience and subject.
+
+        It is in force, for every process on the database, when this returns. ``before`` (aware) is the issue time up to
+        which a subject's tokens die, by default all minted so far.
+
+        Raises `RequestError`: ``bad-request`` ``not-found`` ``audience-unknown`` ``unavailable``, or the code of step 1
+        or 2 for the token; `CaveatError` for a subject that is no word.
+        """
+        minter = None if credential is None else credential.minter
+        ways = [token is not None, id is not None, key is not None, audience is not None or subject is not None]
+        if ways.count(True) != 1 or (before is not None and subject is None):
+            raise RequestError("bad-request", "Revoke by one of token, id, key, or audience and subject.")
+        if token is not None:
+            presented, _ = self._presented(token)
+            return self._run(lambda tx, now: self._revoking.token(tx, presented, now, minter, by_holder=False))
+        if id is not None:
+            return self._run(lambda tx, now: self._revoking.id(tx, id, now, minter))
+        if key is not None:
+            return self._run(lambda tx, now: self._revoking.key(tx, key, now, minter))
+        return self._revoke_subject(audience, subject, before, minter)
+
+    def revoke_presented(self, token: str) -> None:
+        """Revoke the branch of a token that somebody holds; say nothing of it (RFC 7009).
+
+        What is no token of ours is passed over. Raises `RequestError` ``unavailable``: storage, or too many branches.
+        """
+        try:
+            presented, _ = self._presented(token)
+        except RequestError as error:
+            if error.code == "unavailable":
+                raise
+            return
+        self._run(lambda tx, now: self._revoking.token(tx, presented, now, None, by_holder=True))
+
+    # Audiences and keys.
+
+    def audiences(self) -> tuple[Audience, ...]:
+        """Return every audience, oldest first."""
+        return tuple([audience_of(record) for record in self._view().audiences.values()])
+
+    def audience(self, name: str) -> Audience | None:
+        """Return an audience."""
+        record = self._view().audiences.get(name)
+        return None if record is None else audience_of(record)
+
+    def add_audience(self, name: str, max_ttl: int | None = None, *, credential: Credential | None = None) -> Audience:
+        """Add an audience, with a key of its own; ``max_ttl`` in seconds, 30 days by default.
+
+        Raises `RequestError` ``bad-request`` ``ttl-invalid`` ``ttl-too-long`` ``exists`` ``unavailable``.
+        """
+        check_name(name)
+        longest = DEFAULT_MAX_TTL if max_ttl is None else max_ttl
+        check_max_ttl(longest)
+        minter = None if credential is None else credential.minter
+        return self._run(lambda tx, now: self._keeping.add_audience(tx, name, longest, now, minter))
+
+    def set_max_ttl(self, name: str, max_ttl: int, *, credential: Credential | None = None) -> Audience:
+        """Set the longest lifetime of an audience's tokens, in seconds; those out there end earlier or later by it.
+
+        Raises `RequestError` ``bad-request`` ``ttl-invalid`` ``ttl-too-long`` ``not-found`` ``unavailable``.
+        """
+        check_max_ttl(max_ttl)
+        minter = None if credential is None else credential.minter
+        return self._run(lambda tx, now: self._keeping.set_max_ttl(tx, name, max_ttl, now, minter))
+
+    def keys(self, audience: str) -> tuple[KeyInfo, ...]:
+        """Return an audience's keys, oldest first."""
+        return tuple([key_info(key) for key in self._view().keys.values() if key.audience == audience])
+
+    def key(self, kid: str) -> KeyInfo | None:
+        """Return a key by its id."""
+        key = self._view().keys.get(kid)
+        return None if key is None else key_info(key)
+
+    def rotate_key(self, audience: str, *, credential: Credential | None = None) -> KeyInfo:
+        """Make a fresh active key for an audience; what earlier ones minted stays good.
+
+        Raises `RequestError` ``not-found`` ``unavailable``.
+        """
+        minter = None if credential is None else credential.minter
+        return self._run(lambda tx, now: self._keeping.rotate(tx, audience, now, minter))
+
+    # The installation.
+
+    @property
+    def issuer(self) -> str:
+        """The issuer's URL."""
+        return self._settings.issuer_url
+
+    @property
+    def public_key(self) -> str:
+        """The installation's Curve25519 public key, in standard base64."""
+        return self._public_key
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The attributes that requests and caveats may name. Raises `RequestError` ``unavailable``."""
+        return self._view().vocabulary
+
+    def ready(self) -> None:
+        """Return if decisions and writes can be made, else raise `RequestError` ``unavailable``."""
+        self._view()
+        self._run(lambda tx, _now: tx.meta("epoch"))
+
+    def usable_for(self, token: str, seconds: int) -> bool:
+        """Whether an administrator's credential is good now and will not have expired in that many seconds."""
+        now = int(self._clock())
+        try:
+            ruling = self._decider.decide(token, ADMINISTRATORS, EMPTY, now)
+        except Denied:
+            return False
+        return seconds_of(ruling.grant.expires_at) > now + seconds
+
+    def check_clock(self) -> None:
+        """Raise `StartError` if the clock lies behind what has been recorded already."""
+        recorded = self._store.last_recorded_at()
+        if recorded is not None and recorded > self._clock() + CLOCK_SLACK:
+            raise StartError(
+                "clock", f"the clock is {recorded - int(self._clock())} s behind the database; set it right"
+            )
+
+    def sweep(self) -> int:
+        """Forget what expired over seven days ago; return how many rows went. Raises `RequestError` ``unavailable``."""
+        with _as_request_error():
+            return sweep(self._store, self._now())
+
+    def verify_audit(self) -> int:
+        """Prove the audit from its first line; return how many there are. Raises `StartError` at an altered one."""
+        try:
+            return self._audit.verify(self._store.audit())
+        except (SealError, StoreUnavailable) as error:
+            raise StartError("audit", str(error)) from error
+
+    # Inside.
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+    def _view(self) -> View:
+        with _as_request_error():
+            return self._follower.view()
+
+    def _run(self, work: Callable[[Transaction, int], T]) -> T:
+        """Do a write; return when it is durable."""
+        with _as_request_error():
+            return self._store.write(lambda tx: work(tx, self._now())).result()
+
+    def _presented(self, token: str) -> tuple[Presented, View]:
+        try:
+            return self._decider.presenter.present(token)
+        except Denied as denied:
+            raise RequestError(denied.code) from None
+
+    def _revoke_subject(
+        self, audience: str | None, subject: str | None, before: datetime | None, minter: Minter | None
+    ) -> Revocation:
+        if audience is None or subject is None:
+            raise RequestError("bad-request", "Revocation by subject needs audience and subject.")
+        who = (audience, check_subject(subject))
+        try:
+            until = None if before is None else seconds_of(before)
+        except ValueError as error:
+            raise RequestError("bad-request", f"before: {error}") from None
+        return self._run(lambda tx, now: self._revoking.subject(tx, who, until, now, minter))
+
+    def _with_active_key(self, tx: Transaction, now: int) -> None:
+        if tx.active_kid(ADMINISTRATORS) is None:
+            self._keeping.rotate(tx, ADMINISTRATORS, now, None)
+
+    def _declare(self, now: int) -> None:
+        self._store.write(lambda tx: declare(tx, self._settings.attributes, now)).result()
+
+    def _make_admin_token(self) -> None:
+        path = admin_token_path(self._settings)
+        if not path.exists():
+            write_new_secret(path, self.admin_token().encode() + b"\n")

@@ -1,0 +1,82 @@
+"""An administrator's credential: a token of the audience ``capsvc``, narrowed like any other.
+
+Its caveats on what a request acts on (``for.audience``, ``for.sub``, ``for.ttl``, ``for.<fact>``) are judged per
+target: one request may act on many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from capsvc.authority.branches import branch_text
+from capsvc.authority.decision import Ruling, judge
+from capsvc.authority.reading import SATISFIED, Check
+from capsvc.errors import Denied
+from capsvc.store.records import Minter
+from caveats import ContextError, Vocabulary, context_value
+
+__all__ = ["Credential"]
+
+Value = str | int | None
+
+
+class Credential:
+    """A credential that was allowed everything but what its ``for.…`` caveats have yet to say."""
+
+    __slots__ = ("_ruling", "_vocabulary")
+
+    def __init__(self, ruling: Ruling, vocabulary: Vocabulary) -> None:
+        self._ruling = ruling
+        self._vocabulary = vocabulary
+
+    def __repr__(self) -> str:
+        return f"<Credential {self.id}>"
+
+    @property
+    def id(self) -> str:
+        """The token id of its family."""
+        return self._ruling.grant.id
+
+    @property
+    def branch(self) -> str:
+        """The branch of its last chain point, 43 characters."""
+        return branch_text(self._ruling.presented.last_branch())
+
+    @property
+    def minter(self) -> Minter:
+        """How rows that it causes name it."""
+        return Minter(self.id, self._ruling.presented.last_branch())
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any target can be refused at all."""
+        return bool(self._ruling.reading.deferred_checks)
+
+    def permits(self, target: Mapping[str, Value]) -> None:
+        """Return if it covers a target, else raise `Denied`; a value of None is absent."""
+        checks = self._ruling.reading.deferred_checks
+        if not checks:
+            return
+        given = {name: value for name, value in target.items() if value is not None}
+        values = self._typed(given)
+        for one in checks:
+            verdict = self._judge(one, values, given)
+            if verdict != SATISFIED:
+                raise Denied(verdict, one.text)
+
+    def _typed(self, given: Mapping[str, str | int]) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for name, value in given.items():
+            attribute = self._vocabulary.get(name)
+            if attribute is None:
+                continue  # no caveat can be on it
+            with contextlib.suppress(ContextError):
+                values[name] = context_value(attribute, value)
+        return values
+
+    def _judge(self, one: Check, values: Mapping[str, object], given: Mapping[str, object]) -> str:
+        verdict = judge(one, values)
+        # A value that is there but of no legal type is not what the caveat allows.
+        named = getattr(one.caveat, "attribute", None)
+        return "caveat-refused" if verdict == "context-missing" and named in given else verdict

@@ -1,0 +1,251 @@
+"""The decision: one function, one order, one code for each denial.
+
+==  ===========================================================================================================
+1   bounds, then strict decoding: ``too-large`` ``malformed``
+2   the key by its id, and the root's MAC chain, before any caveat is looked at: ``invalid-token``
+3   the key's audience: ``wrong-audience``
+4   discharges: ``discharge-missing`` ``discharge-invalid`` ``discharge-unused``
+5   revocation by id, branch, subject, key: ``revoked``
+6   time: ``no-expiry`` ``expired`` ``not-yet-valid``
+7   the context is well formed: ``context-invalid``
+8   every other caveat: ``caveat-malformed`` ``caveat-unknown`` ``context-missing`` ``caveat-refused`` ``fact-conflict``
+==  ===========================================================================================================
+
+The first step that fails gives the code. What a token's caveats say is worked out once while it is remembered; that
+skips work, never a step from 3 on. ``unavailable`` is the code where the state cannot be read. Nothing turns a check
+off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from capsvc.authority.branches import branch_text
+from capsvc.authority.instants import NANOSECONDS, aware
+from capsvc.authority.keys import REVOKED
+from capsvc.authority.presented import Presented, Presenter
+from capsvc.authority.reading import SATISFIED, Check, ParsedCaveats, Reading, read
+from capsvc.authority.view import View
+from capsvc.errors import Denied
+from capsvc.grants import Grant, Verdict
+from capsvc.macaroon.chain import VerifiedMacaroon
+from caveats import (
+    ContextError,
+    Refused,
+    Satisfied,
+    Vocabulary,
+    check,
+    clock_values,
+    lower_bound,
+    read_context,
+    upper_bound,
+)
+
+__all__ = ["ADMINISTRATORS", "Decider", "Ruling"]
+
+ADMINISTRATORS: Final = "capsvc"
+"""The audience of the service's own credentials."""
+
+AHEAD: Final = 60  # seconds that an issue time may lie ahead of the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A token that allows the request: what was presented, what its caveats say, and the answer."""
+
+    presented: Presented
+    reading: Reading
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class _Memo:
+    """What was worked out from a remembered token, and from which vocabulary and expiry."""
+
+    vocabulary: Vocabulary
+    reading: Reading
+    expires_at: int
+    ruling: Ruling
+
+
+class Decider:
+    """Decides. Holds nothing but what saves work; safe to use from several threads."""
+
+    def __init__(self, follow: Callable[[], View]) -> None:
+        """Take the function that gives the state as it is now; it may raise `StoreUnavailable`."""
+        self.presenter = Presenter(follow)
+        self._parsed: dict[bool, ParsedCaveats] = {}
+
+    def decide(
+        self,
+        bundle: str,
+        audience: str,
+        context: Mapping[str, object],
+        now: int,
+        *,
+        explain: bool = False,
+        deferring: bool = False,
+    ) -> Ruling:
+        """Allow, or raise `Denied`.
+
+        ``now`` is in Unix seconds, read once. With ``deferring`` the caveats on what an administrator's request acts
+        on are left to the caller (`Reading.deferred_checks`). With ``explain`` the grant, or the denial from step 5
+        on, holds the verdict of every caveat.
+        """
+        presented, view = self.presenter.present(bundle)
+        if presented.key.audience != audience:
+            raise Denied("wrong-audience")
+        parsed = self._parsed_for(view, audience)
+        memo = presented.memo
+        if not isinstance(memo, _Memo) or memo.vocabulary is not parsed.vocabulary:
+            memo = None
+        reading = _read(parsed, presented, presented.match()) if memo is None else memo.reading
+        try:
+            _check_revocation(presented, reading, view)
+            expires_at = _check_time(presented, reading, view, now)
+            values = _values(context, reading, view.vocabulary, now)
+            _check_caveats(reading.immediate_checks if deferring else reading.open_checks, values)
+        except Denied as denied:
+            if explain:
+                denied.verdicts = _verdicts(reading, context, view.vocabulary, now)
+            raise
+        if memo is not None and memo.expires_at == expires_at:
+            ruling = memo.ruling
+        else:
+            ruling = Ruling(presented, reading, _grant(presented, reading, expires_at))
+            if not presented.needs_discharges:  # discharges are matched anew each time
+                presented.memo = _Memo(parsed.vocabulary, reading, expires_at, ruling)
+        if explain:
+            told = _verdicts(reading, context, view.vocabulary, now)
+            return replace(ruling, grant=replace(ruling.grant, verdicts=told))
+        return ruling
+
+    def reading_of(self, presented: Presented, view: View) -> Reading:
+        """Return what a root's own caveats say, its discharges aside: whose it is, not whether it is any good."""
+        return _read(self._parsed_for(view, presented.key.audience), presented, ())
+
+    def _parsed_for(self, view: View, audience: str) -> ParsedCaveats:
+        """Return the parsed caveats of that audience's vocabulary; the administrators' is larger."""
+        administrative = audience == ADMINISTRATORS
+        vocabulary = view.vocabulary.administrative if administrative else view.vocabulary
+        parsed = self._parsed.get(administrative)
+        if parsed is None or parsed.vocabulary is not vocabulary:
+            parsed = self._parsed[administrative] = ParsedCaveats(vocabulary)
+        return parsed
+
+
+def with_prefix(ruling: Ruling) -> Grant:
+    """Return the answer with what a verifier needs to decide on this token's descendants by itself."""
+    branches = tuple([branch_text(branch) for branch in ruling.presented.branches()])
+    return replace(ruling.grant, kid=ruling.presented.key.kid, branches=branches)
+
+
+def _read(parsed: ParsedCaveats, presented: Presented, matched: tuple[VerifiedMacaroon, ...]) -> Reading:
+    return read(parsed, presented.key.audience, presented.root, presented.identifier.issuer_caveats, matched)
+
+
+def _check_revocation(presented: Presented, reading: Reading, view: View) -> None:
+    """Step 5."""
+    token_id = presented.identifier.tid
+    if presented.key.state == REVOKED or view.id_revoked(token_id):
+        raise Denied("revoked")
+    if reading.subject is not None:
+        watermark = view.watermark(presented.key.audience, reading.subject)
+        if watermark is not None and presented.identifier.issued_at <= watermark:
+            raise Denied("revoked")
+    revoked = view.revoked_branches(token_id)
+    if revoked is not None and not revoked.keys().isdisjoint(presented.branches()):
+        raise Denied("revoked")
+
+
+def _check_time(presented: Presented, reading: Reading, view: View, now: int) -> int:
+    """Step 6; return the effective expiry in Unix seconds. Valid while now < expiry."""
+    if reading.issuer_bound is None or reading.earliest_bound is None:
+        raise Denied("no-expiry")
+    issued_at = presented.identifier.issued_at
+    longest = issued_at + view.audiences[presented.key.audience].max_ttl
+    instant = now * NANOSECONDS
+    # What expired long enough ago is forgotten, its revocation too: a clock set back must not revive it.
+    swept = reading.issuer_bound < view.swept * NANOSECONDS
+    if swept or instant >= reading.earliest_bound or now >= longest:
+        raise Denied("expired")
+    if issued_at > now + AHEAD or (reading.latest_start is not None and instant < reading.latest_start):
+        raise Denied("not-yet-valid")
+    return min(reading.earliest_bound // NANOSECONDS, longest)
+
+
+def _values(context: Mapping[str, object], reading: Reading, vocabulary: Vocabulary, now: int) -> Mapping[str, object]:
+    """Step 7: the request's values, and the clock's where a caveat asks for them."""
+    try:
+        values = read_context(context, vocabulary)
+    except ContextError:
+        raise Denied("context-invalid") from None
+    if reading.asks_clock:
+        values.update(clock_values(now))
+    return values
+
+
+def _check_caveats(checks: tuple[Check, ...], values: Mapping[str, object]) -> None:
+    """Step 8. Whatever is not literally satisfied is refused."""
+    for one in checks:
+        verdict = judge(one, values)
+        if verdict != SATISFIED:
+            raise Denied(verdict, one.text)
+
+
+def judge(one: Check, values: Mapping[str, object]) -> str:
+    """Return one caveat's verdict for typed values: ``satisfied`` or a code."""
+    if one.settled is not None or one.caveat is None:
+        return one.settled or "caveat-malformed"
+    outcome = check(one.caveat, values)
+    if isinstance(outcome, Satisfied):
+        return SATISFIED
+    return outcome.code if isinstance(outcome, Refused) else "caveat-refused"
+
+
+def _grant(presented: Presented, reading: Reading, expires_at: int) -> Grant:
+    return Grant(
+        id=presented.identifier.tid,
+        audience=presented.key.audience,
+        subject=reading.subject,
+        issued_at=aware(presented.identifier.issued_at),
+        expires_at=aware(expires_at),
+        facts=MappingProxyType({name: value for name, value in reading.facts.items() if name != "sub"}),
+        declared=MappingProxyType({}),
+        caveats=reading.root_caveats,
+    )
+
+
+def _verdicts(reading: Reading, context: Mapping[str, object], vocabulary: Vocabulary, now: int) -> tuple[Verdict, ...]:
+    """Return the verdict of every caveat of every macaroon, in order, whatever step ended the decision."""
+    values, wrong = _readable(context, vocabulary)
+    values.update(clock_values(now))
+    return tuple([Verdict(one.text, one.source, _told(one, values, wrong)) for one in reading.checks])
+
+
+def _readable(context: Mapping[str, object], vocabulary: Vocabulary) -> tuple[dict[str, object], set[str]]:
+    """Return what is well formed of a context, and the names of what is not."""
+    values: dict[str, object] = {}
+    wrong: set[str] = set()
+    for name, value in context.items():
+        try:
+            values.update(read_context({name: value}, vocabulary))
+        except ContextError:
+            wrong.add(name)
+    return values, wrong
+
+
+def _told(one: Check, values: Mapping[str, object], wrong: set[str]) -> str:
+    verdict = judge(one, values)
+    if one.caveat is None or verdict == SATISFIED:
+        return verdict
+    if upper_bound(one.caveat) is not None:
+        return "expired"
+    if lower_bound(one.caveat) is not None:
+        return "not-yet-valid"
+    if verdict == "context-missing" and getattr(one.caveat, "attribute", None) in wrong:
+        return "context-invalid"
+    return verdict

@@ -1,0 +1,237 @@
+"""Minting: what is asked for, checked whole, then written down and acknowledged in one transaction.
+
+Every token gets an upper bound of time from the issuer. Facts come from the request's own fields, never from a caveat.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from capsvc.authority.audit import AuditLog
+from capsvc.authority.branches import branch_of
+from capsvc.authority.decision import ADMINISTRATORS
+from capsvc.authority.instants import END_OF_TIME, NANOSECONDS, aware, seconds_of
+from capsvc.authority.keys import SigningKey, open_key
+from capsvc.authority.seal import MasterKey
+from capsvc.authority.view import View
+from capsvc.errors import RequestError, TokenError
+from capsvc.grants import Fact, Minted
+from capsvc.macaroon import build
+from capsvc.macaroon.bundle import MAX_CAVEATS
+from capsvc.macaroon.decode import decode
+from capsvc.macaroon.encoding import b64encode
+from capsvc.macaroon.identifier import Identifier
+from capsvc.store.protocol import Transaction
+from capsvc.store.records import Minter, TokenRecord
+from caveats import Caveat, CaveatError, Comparison, ContextError, Vocabulary, compare, encode, parse, upper_bound
+
+__all__ = ["MintRequest", "Minting", "TooEarlyError", "check_request", "check_subject"]
+
+TOKEN_ID_OCTETS: Final = 16
+LABEL_CHARACTERS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class MintRequest:
+    """What a caller asks for, checked: the caveats in the order that the token will hold them, the first one aside.
+
+    Exactly one of ``ttl`` (seconds) and ``expires_at`` (Unix seconds) is set.
+    """
+
+    audience: str
+    ttl: int | None
+    expires_at: int | None
+    subject: str | None
+    facts: Mapping[str, Fact]
+    caveats: tuple[Caveat, ...]
+    label: str | None
+    minter: Minter | None
+
+
+class TooEarlyError(Exception):
+    """The clock has not passed the subject's revocation watermark: mint again when it has."""
+
+
+def check_request(
+    view: View,
+    now: int,
+    *,
+    audience: str,
+    ttl: int | None,
+    expires_at: datetime | None,
+    subject: str | None,
+    facts: Mapping[str, Fact] | None,
+    caveats: Sequence[str],
+    third_party: Sequence[object],
+    label: str | None,
+    minter: Minter | None,
+    administrative: bool,
+) -> MintRequest:
+    """Check everything that a caller asks for, against the state as it is at ``now``.
+
+    Raises:
+        RequestError: ``forbidden`` ``audience-unknown`` ``bad-request`` ``ttl-invalid`` ``ttl-too-long``
+            ``discharger-unknown`` ``too-large``.
+        CaveatError: ``caveat-malformed`` ``caveat-unknown`` ``fact-conflict``.
+
+    """
+    if audience == ADMINISTRATORS and not administrative:
+        raise RequestError("forbidden", "Tokens of the audience capsvc are made by capsvc admin-token alone.")
+    if audience not in view.audiences:
+        raise RequestError("audience-unknown")
+    _check_label(label)
+    until = _checked_end(ttl, expires_at, now, view.audiences[audience].max_ttl)
+    vocabulary = view.vocabulary.administrative if administrative else view.vocabulary
+    stated = _stated(vocabulary, subject, facts or {})
+    requested = [_requested(vocabulary, text) for text in caveats]
+    if third_party:
+        raise RequestError("discharger-unknown")
+    if 1 + len(stated) + len(requested) > MAX_CAVEATS:
+        raise RequestError("too-large", f"A token has at most {MAX_CAVEATS} caveats.")
+    plain = {fact.attribute: fact.operand for fact in stated if fact.attribute != "sub"}
+    kept = {name: value for name, value in plain.items() if isinstance(value, (str, int))}
+    return MintRequest(audience, ttl, until, subject, kept, (*stated, *requested), label, minter)
+
+
+def _check_label(label: str | None) -> None:
+    if label is not None and (not isinstance(label, str) or len(label) > LABEL_CHARACTERS or not label.isprintable()):
+        raise RequestError("bad-request", f"A label is text of at most {LABEL_CHARACTERS} printable characters.")
+
+
+def _checked_end(ttl: int | None, expires_at: datetime | None, now: int, max_ttl: int) -> int | None:
+    """Check the lifetime; return the absolute end where one was asked for."""
+    if (ttl is None) == (expires_at is None):
+        raise RequestError("bad-request", "Exactly one of ttl and expires_at is needed.")
+    if ttl is not None:
+        if type(ttl) is not int:
+            raise RequestError("bad-request", "A ttl is a whole number of seconds.")
+        lifetime, until = ttl, None
+    else:
+        until = _end(expires_at)
+        lifetime = until - now
+    if lifetime <= 0:
+        raise RequestError("ttl-invalid")
+    if lifetime > max_ttl or now + lifetime >= END_OF_TIME:
+        raise RequestError("ttl-too-long", f"The audience allows at most {max_ttl} seconds, and no year after 2099.")
+    return until
+
+
+def _end(expires_at: datetime | None) -> int:
+    try:
+        return seconds_of(expires_at) if isinstance(expires_at, datetime) else 0
+    except ValueError:
+        raise RequestError("bad-request", "expires_at needs a time zone.") from None
+
+
+def _stated(vocabulary: Vocabulary, subject: str | None, facts: Mapping[str, Fact]) -> list[Comparison]:
+    """Return the issuer's statements: the subject first, the others by name."""
+    if "sub" in facts:
+        raise RequestError("bad-request", "The subject has a field of its own; facts holds the others.")
+    stated = [] if subject is None else [_fact(vocabulary, "sub", subject)]
+    return stated + [_fact(vocabulary, name, facts[name]) for name in sorted(facts)]
+
+
+def _fact(vocabulary: Vocabulary, name: str, value: Fact) -> Comparison:
+    attribute = vocabulary.get(name)
+    if attribute is None or not attribute.fact:
+        raise CaveatError("caveat-unknown", "a fact is an attribute that is declared as one")
+    try:
+        return compare(vocabulary, name, "=", attribute.type.from_context(value))
+    except ContextError as error:
+        raise CaveatError("caveat-malformed", f"the fact {name}: {error.message}") from None
+
+
+def check_subject(subject: str) -> str:
+    """Return a subject that is a word, else raise `CaveatError`."""
+    _fact(Vocabulary.built_in(), "sub", subject)
+    return subject
+
+
+def _requested(vocabulary: Vocabulary, text: str) -> Caveat:
+    caveat = parse(text, vocabulary)
+    if isinstance(caveat, Comparison):
+        attribute = vocabulary.get(caveat.attribute)
+        if attribute is not None and attribute.fact:
+            raise CaveatError("fact-conflict", "a fact is stated by the fields subject and facts, not by a caveat", 0)
+    return caveat
+
+
+class Minting:
+    """Makes tokens and writes them down."""
+
+    def __init__(self, master: MasterKey, audit: AuditLog, issuer: str) -> None:
+        """``issuer`` is the location that roots carry: a hint, outside the MAC."""
+        self._master = master
+        self._audit = audit
+        self._issuer = issuer
+
+    def make(self, request: MintRequest, key: SigningKey, now: int) -> tuple[Minted, TokenRecord]:
+        """Make a token under a key, and the row that is kept of it. Raises `RequestError` ``too-large``."""
+        ends = now + request.ttl if request.ttl is not None else request.expires_at or 0
+        caveats = (compare(Vocabulary.built_in(), "time", "<", ends), *request.caveats)
+        texts = tuple([encode(caveat) for caveat in caveats])
+        token_id = b64encode(secrets.token_bytes(TOKEN_ID_OCTETS))
+        found = Identifier(key.kid, token_id, now, len(texts))
+        try:
+            token = build.mint(key.root, self._issuer, found.encode(), texts)
+        except TokenError as error:
+            raise RequestError(error.code) from None
+        bounds = [bound for bound in map(upper_bound, caveats) if bound is not None]
+        expires_at = min(bounds) // NANOSECONDS
+        minted = Minted(
+            token=token,
+            id=token_id,
+            audience=request.audience,
+            subject=request.subject,
+            facts=request.facts,
+            label=request.label,
+            issued_at=aware(now),
+            expires_at=aware(expires_at),
+            caveats=texts,
+        )
+        record = TokenRecord(
+            id=token_id,
+            kid=key.kid,
+            audience=request.audience,
+            subject=request.subject,
+            facts=request.facts,
+            label=request.label,
+            issued_at=now,
+            expires_at=expires_at,
+            caveats=texts,
+            branch=branch_of(decode(token).signature),
+            minter=request.minter,
+        )
+        return minted, record
+
+    def write(self, tx: Transaction, request: MintRequest, made: tuple[Minted, TokenRecord] | None, now: int) -> Minted:
+        """Write a made token down; make it anew if its key is no longer the active one.
+
+        Raises:
+            RequestError: ``unavailable`` while the audience has no active key.
+            TooEarlyError: while the clock has not passed the subject's watermark.
+
+        """
+        if request.subject is not None:
+            mark = tx.watermark(request.audience, request.subject)
+            if mark is not None and mark.before is not None and now <= mark.before:
+                raise TooEarlyError
+        kid = tx.active_kid(request.audience)
+        if made is None or made[1].kid != kid:
+            made = self.make(request, self._active(tx, kid), now)
+        minted, record = made
+        tx.insert_token(record)
+        self._audit.append(
+            tx, at=now, action="mint", target=record.id, audience=record.audience, minter=record.minter, kid=record.kid
+        )
+        return minted
+
+    def _active(self, tx: Transaction, kid: str | None) -> SigningKey:
+        record = None if kid is None else tx.key(kid)
+        if record is None:
+            raise RequestError("unavailable", "The audience has no active key; rotate its keys.")
+        return open_key(self._master, record)

@@ -1,0 +1,70 @@
+"""Mints on their way to the store: many to a commit, and patient where a subject was revoked this very second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+from capsvc.authority.minting import Minting, MintRequest, TooEarlyError
+from capsvc.authority.view import View
+from capsvc.errors import RequestError
+from capsvc.grants import Minted
+from capsvc.store.protocol import Store, StoreUnavailable
+
+__all__ = ["MintQueue"]
+
+PATIENCE: Final = 1.5  # seconds of real time that a mint waits for the clock to pass its subject's watermark
+POLL: Final = 0.05  # seconds
+
+
+class MintQueue:
+    """Submits checked requests; each future resolves once its token is durable."""
+
+    def __init__(self, store: Store, minting: Minting, follow: Callable[[], View], clock: Callable[[], int]) -> None:
+        self._store = store
+        self._minting = minting
+        self._follow = follow
+        self._clock = clock
+
+    def submit(self, request: MintRequest) -> Future[Minted]:
+        """Begin to mint. The future may raise `RequestError` ``unavailable`` or ``too-large``."""
+        outcome: Future[Minted] = Future()
+        self._try(request, outcome, time.monotonic() + PATIENCE)
+        return outcome
+
+    def _try(self, request: MintRequest, outcome: Future[Minted], deadline: float) -> None:
+        try:
+            now = self._clock()
+            key = self._follow().active_key(request.audience)
+            # Made here, so that the transaction is short; made anew there if the key is no longer the active one.
+            made = None if key is None else self._minting.make(request, key, now)
+            written = self._store.write(lambda tx: self._minting.write(tx, request, made, now))
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+            outcome.set_exception(_told(error))
+            return
+        written.add_done_callback(lambda done: self._settle(done, request, outcome, deadline))
+
+    def _settle(self, done: Future[Minted], request: MintRequest, outcome: Future[Minted], deadline: float) -> None:
+        error = done.exception()
+        if error is None:
+            outcome.set_result(done.result())
+        elif isinstance(error, TooEarlyError) and time.monotonic() < deadline:
+            timer = threading.Timer(POLL, self._try, (request, outcome, deadline))
+            timer.daemon = True
+            timer.start()
+        else:
+            outcome.set_exception(_told(error))
+
+
+def _told(error: BaseException) -> BaseException:
+    """Return the error that callers know."""
+    if isinstance(error, TooEarlyError):
+        return RequestError("unavailable", "The subject was revoked this very second; try again.")
+    if isinstance(error, StoreUnavailable):
+        told = RequestError("unavailable")
+        told.__cause__ = error
+        return told
+    return error

@@ -1,0 +1,58 @@
+"""The sweep: what expired long enough ago is forgotten, by one process at a time, a little in each transaction.
+
+From then on whatever expired before the mark counts as expired whatever the clock says, so that a clock set back
+cannot revive a token whose revocation is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from capsvc.authority.view import SWEPT
+from capsvc.store.protocol import Store, Transaction
+
+__all__ = ["KEPT", "sweep"]
+
+KEPT: Final = 7 * 86_400
+"""Seconds for which an expired token's row, and what revoked it, stay."""
+
+PAUSE: Final = 60  # seconds between two sweeps, of whatever process
+PORTION: Final = 500  # rows to a transaction, so that nobody waits long
+BEGUN: Final = "sweep-begun"
+
+
+def sweep(store: Store, now: int) -> int:
+    """Forget what expired before seven days ago; return how many rows went. Nothing, if another has just done so.
+
+    Raises `StoreUnavailable`.
+    """
+    before = now - KEPT
+    if not store.write(lambda tx: _begin(tx, now, before)).result():
+        return 0
+    gone = 0
+    while portion := store.write(lambda tx: _portion(tx, before)).result():
+        gone += portion
+    return gone + store.write(lambda tx: _keys(tx, before)).result()
+
+
+def _begin(tx: Transaction, now: int, before: int) -> bool:
+    """Take the turn, and set the mark before anything goes."""
+    begun = tx.meta(BEGUN)
+    if isinstance(begun, int) and begun <= now < begun + PAUSE:
+        return False
+    tx.set_meta(BEGUN, now)
+    mark = tx.meta(SWEPT)
+    if not isinstance(mark, int) or mark < before:
+        tx.set_meta(SWEPT, before)
+    return True
+
+
+def _portion(tx: Transaction, before: int) -> int:
+    return tx.sweep_tokens(before, PORTION) + tx.sweep_changes(before, PORTION)
+
+
+def _keys(tx: Transaction, before: int) -> int:
+    kids = tx.sweepable_keys(before)
+    for kid in kids:
+        tx.delete_key(kid)
+    return len(kids)

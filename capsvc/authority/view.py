@@ -1,0 +1,131 @@
+"""What a decision needs to know, in memory, as fresh as the last commit of any process.
+
+Each process follows the store's log of changes: `Follower.view` asks for the store's generation, which costs
+microseconds, and reads the log on when somebody has committed. So a revocation is obeyed by every process on the
+database from the moment that it is durable, before the call that made it returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from capsvc.authority.declarations import vocabulary_of
+from capsvc.authority.keys import ACTIVE, SigningKey, open_key
+from capsvc.authority.seal import MasterKey, SealError
+from capsvc.store.protocol import Store, StoreUnavailable
+from capsvc.store.records import AudienceRecord, Change
+from caveats import Vocabulary
+
+__all__ = ["SWEPT", "Follower", "View"]
+
+SWEPT: Final = "swept"
+"""The meta value below which everything expired may be gone from the store: Unix seconds."""
+
+
+class View:
+    """The state at one point of the log. Read by decisions, written by its `Follower` alone."""
+
+    def __init__(self) -> None:
+        self.audiences: dict[str, AudienceRecord] = {}
+        self.keys: dict[str, SigningKey] = {}
+        self.vocabulary = Vocabulary.built_in()
+        self.swept = 0
+        self._ids: dict[str, int] = {}  # token id -> until when its revocation matters
+        self._branches: dict[str, dict[bytes, int]] = {}
+        self._subjects: dict[tuple[str, str], tuple[int, int]] = {}  # -> watermark, until when it matters
+
+    def active_key(self, audience: str) -> SigningKey | None:
+        """Return the key that mints for an audience."""
+        return next((key for key in self.keys.values() if key.audience == audience and key.state == ACTIVE), None)
+
+    def id_revoked(self, token_id: str) -> bool:
+        """Whether a whole token family is revoked."""
+        return token_id in self._ids
+
+    def revoked_branches(self, token_id: str) -> dict[bytes, int] | None:
+        """Return the revoked branches of a family, or None: then no branch need be computed."""
+        return self._branches.get(token_id)
+
+    def watermark(self, audience: str, subject: str) -> int | None:
+        """Return the issue time up to which a subject's tokens are revoked."""
+        found = self._subjects.get((audience, subject))
+        return None if found is None else found[0]
+
+    def revoke(self, change: Change) -> None:
+        """Take in a revocation from the log."""
+        if change.kind == "id" and change.id is not None:
+            self._ids[change.id] = change.keep_until
+        elif change.kind == "branch" and change.id is not None and change.branch is not None:
+            self._branches.setdefault(change.id, {})[change.branch] = change.keep_until
+        elif change.kind == "subject" and change.audience is not None and change.subject is not None:
+            self._subjects[change.audience, change.subject] = (change.before or 0, change.keep_until)
+
+    def forget(self, before: int) -> None:
+        """Drop the revocations whose every token expired before that time, as the sweep did in the store."""
+        self._ids = {token_id: until for token_id, until in self._ids.items() if until >= before}
+        self._subjects = {who: mark for who, mark in self._subjects.items() if mark[1] >= before}
+        kept = {
+            token_id: {branch: until for branch, until in branches.items() if until >= before}
+            for token_id, branches in self._branches.items()
+        }
+        self._branches = {token_id: branches for token_id, branches in kept.items() if branches}
+
+
+class Follower:
+    """Keeps one `View` up to date with a store. Safe to use from several threads."""
+
+    def __init__(self, store: Store, master: MasterKey) -> None:
+        """Read the whole state once. Raises `StoreUnavailable` or `SealError`."""
+        self._store = store
+        self._master = master
+        self._lock = threading.Lock()
+        self._view = View()
+        self._cursor = 0
+        self._generation = store.generation()
+        self._load_settings()
+        self._load_keys()
+        self._read_on()
+
+    def view(self) -> View:
+        """Return the state, fresh. Raises `StoreUnavailable` if it cannot be read."""
+        generation = self._store.generation()
+        if generation != self._generation:
+            self._follow(generation)
+        return self._view
+
+    def _follow(self, generation: int) -> None:
+        try:
+            with self._lock:
+                self._read_on()
+                # Only now, and what was read before the log: a commit in between makes it differ again.
+                self._generation = generation
+        except SealError as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def _read_on(self) -> None:
+        changes = self._store.changes(self._cursor)
+        kinds = {change.kind for change in changes}
+        if "key" in kinds:
+            self._load_keys()
+        if kinds & {"audience", "attribute"}:
+            self._load_settings()
+        for change in changes:
+            self._view.revoke(change)
+        if changes:
+            self._cursor = changes[-1].seq
+        self._take_sweep()
+
+    def _load_settings(self) -> None:
+        self._view.audiences = {record.name: record for record in self._store.audiences()}
+        self._view.vocabulary = vocabulary_of(self._store.attributes())
+
+    def _load_keys(self) -> None:
+        self._view.keys = {key.kid: key for key in (open_key(self._master, row) for row in self._store.signing_keys())}
+
+    def _take_sweep(self) -> None:
+        swept = self._store.meta(SWEPT)
+        if isinstance(swept, int) and swept > self._view.swept:
+            self._view.swept = swept
+            self._view.forget(swept)
+            self._load_keys()
