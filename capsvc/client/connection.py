@@ -96,7 +96,7 @@ class Connection(_Base):
         try:
             with self._http.stream(**self._request(call)) as response:
                 body = self._body(response)
-                for chunk in response.iter_raw():
+                for chunk in response.iter_bytes():
                     body.add(chunk)
         except _FAILURES as error:
             raise self._unreached(error) from None
@@ -121,7 +121,7 @@ class AsyncConnection(_Base):
         try:
             async with self._http.stream(**self._request(call)) as response:
                 body = self._body(response)
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_bytes():
                     body.add(chunk)
         except _FAILURES as error:
             raise self._unreached(error) from None

@@ -34,10 +34,13 @@ def read_origin(url: str) -> Origin:
         raise ValueError("the service's address is not a URL")
     try:
         parsed = httpx.URL(url)
-        _ = parsed.port
-    except (httpx.InvalidURL, ValueError):
+    except httpx.InvalidURL:
         raise ValueError("the service's address is not a URL") from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if (
+        parsed.scheme not in {"http", "https"}
+        or not parsed.host
+        or (parsed.port is not None and not 0 < parsed.port < 65_536)
+    ):
         raise ValueError("the service's address is not an http or https URL")
     if any(mark in url for mark in "@?#"):
         raise ValueError("the service's address holds more than scheme, host, port and path")

@@ -1,0 +1,327 @@
+"""`Client` and `AsyncClient`: the same requests, results and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+import capsvc.client
+from capsvc.client import AsyncClient, Client, Denied, ServiceError
+from capsvc.errors import TokenError
+from capsvc.grants import Grant, Minted, Revocation
+
+from .conftest import CREDENTIAL, DENIED, GRANTED, MINTED, REVOKED, Played
+
+URL = "https://tokens.example.org"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+Call = Callable[[Any], Any]
+Run = Callable[[Played, Call], Any]
+
+
+def _sync(service: Played, call: Call) -> Any:
+    with Client(URL, CREDENTIAL, transport=httpx.MockTransport(service)) as client:
+        return call(client)
+
+
+def _async(service: Played, call: Call) -> Any:
+    async def run() -> Any:
+        async with AsyncClient(URL, CREDENTIAL, transport=httpx.MockTransport(service)) as client:
+            return await call(client)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Calls one of the two clients."""
+    return request.param
+
+
+def _problem(status: int, code: str, detail: str = "no") -> httpx.Response:
+    content = json.dumps({"type": "about:blank", "title": "No", "status": status, "detail": detail, "code": code})
+    return httpx.Response(status, headers={"content-type": "application/problem+json"}, content=content)
+
+
+def _authorize(client: Any) -> Any:
+    return client.authorize("AgEE", audience="photos")
+
+
+def test_mint(run: Run) -> None:
+    """Minting sends what was given and nothing else, and gives what `Authority.mint` gives."""
+    service = Played(httpx.Response(201, json=MINTED))
+    minted = run(
+        service,
+        lambda client: client.mint(
+            audience="photos", ttl=3600, subject="alice", facts={"floor": 3}, caveats=("action in read",)
+        ),
+    )
+    assert minted == Minted(
+        token="AgEEaGVyZQ",
+        id="A" * 22,
+        audience="photos",
+        subject="alice",
+        facts={"floor": 3},
+        label=None,
+        issued_at=NOON,
+        expires_at=NOON.replace(hour=13),
+        caveats=("time < 2026-11-22T13:00:00Z", "sub = alice"),
+    )
+    assert service.bodies == [
+        {"audience": "photos", "ttl": 3600, "subject": "alice", "facts": {"floor": 3}, "caveats": ["action in read"]}
+    ]
+    request = service.requests[0]
+    assert (request.method, str(request.url)) == ("POST", f"{URL}/v1/tokens")
+    assert request.headers["authorization"] == f"Bearer {CREDENTIAL}"
+    assert "AgEEaGVyZQ" not in repr(minted)
+
+
+def test_mint_with_everything(run: Run) -> None:
+    """An instant, third parties and a label are sent as the contract spells them."""
+    service = Played(httpx.Response(201, json=MINTED))
+    third = {"location": "https://id.example.org", "condition": "is-user", "declare": ["username"]}
+    run(
+        service,
+        lambda client: client.mint(audience="photos", expires_at=NOON, third_party=[third], label="for the shop"),
+    )
+    assert service.bodies == [
+        {"audience": "photos", "expires_at": "2026-11-22T12:00:00Z", "third_party": [third], "label": "for the shop"}
+    ]
+
+
+def test_authorize_allowed(run: Run) -> None:
+    """A grant comes back as `Authority.authorize` gives it, explanation and prefix included when asked for."""
+    explained = {
+        **GRANTED,
+        "verdicts": [{"caveat": "floor in 1", "from": "holder", "verdict": "satisfied"}],
+        "kid": "0123456789abcdef",
+        "branches": ["B" * 43],
+    }
+    service = Played(httpx.Response(200, json=explained))
+    grant = run(
+        service,
+        lambda client: client.authorize("AgEE", audience="photos", context={"floor": 1}, explain=True, prefix=True),
+    )
+    assert isinstance(grant, Grant)
+    assert (grant.id, grant.subject, grant.issued_at) == ("A" * 22, None, NOON)
+    assert [(verdict.caveat, verdict.source, verdict.verdict) for verdict in grant.verdicts] == [
+        ("floor in 1", "holder", "satisfied")
+    ]
+    assert (grant.kid, grant.branches) == ("0123456789abcdef", ("B" * 43,))
+    assert service.bodies == [
+        {"token": "AgEE", "audience": "photos", "context": {"floor": 1}, "explain": True, "prefix": True}
+    ]
+
+
+def test_authorize_denied(run: Run) -> None:
+    """A denial raises `Denied` with code and caveat; the same answer with allowed is a grant."""
+    with pytest.raises(Denied) as caught:
+        run(Played(httpx.Response(200, json=DENIED)), _authorize)
+    assert (caught.value.code, caught.value.caveat) == ("caveat-refused", "action in read")
+    assert run(Played(httpx.Response(200, json=GRANTED)), _authorize).audience == "photos"
+
+
+def test_revoke(run: Run) -> None:
+    """Every way of naming what is revoked is sent as it is; 201 and 200 tell a first time from a repetition."""
+    service = Played(*(httpx.Response(status, json=REVOKED) for status in (201, 200, 201, 201)))
+    first = run(service, lambda client: client.revoke(id="A" * 22))
+    assert first == Revocation(kind="id", audience="photos", at=NOON, repeated=False)
+    assert run(service, lambda client: client.revoke(token="AgEE")).repeated is True
+    run(service, lambda client: client.revoke(key="0123456789abcdef"))
+    run(service, lambda client: client.revoke(audience="photos", subject="alice", before=NOON))
+    assert service.bodies == [
+        {"id": "A" * 22},
+        {"token": "AgEE"},
+        {"key": "0123456789abcdef"},
+        {"audience": "photos", "subject": "alice", "before": "2026-11-22T12:00:00Z"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "bad-request"),
+        (401, "expired"),
+        (403, "forbidden"),
+        (409, "exists"),
+        (413, "too-large"),
+        (422, "caveat-malformed"),
+        (429, "rate-limited"),
+        (503, "unavailable"),
+    ],
+)
+def test_problems_are_service_errors(run: Run, status: int, code: str) -> None:
+    """A problem keeps its status and code; one of the caller's own credential is no `Denied`."""
+    with pytest.raises(ServiceError, match="why") as caught:
+        run(Played(_problem(status, code, "why")), _authorize)
+    assert (caught.value.status, caught.value.code) == (status, code)
+
+
+BAD_ANSWERS = [
+    ("html", httpx.Response(200, html="<h1>hello</h1>"), 200),
+    ("text", httpx.Response(200, text="{}"), 200),
+    ("no media type", httpx.Response(200, content=b"{}"), 200),
+    ("not JSON", httpx.Response(200, headers={"content-type": "application/json"}, content=b"{"), 200),
+    ("not UTF-8", httpx.Response(200, headers={"content-type": "application/json"}, content=b'{"a":"\xff"}'), 200),
+    ("a list", httpx.Response(200, json=[GRANTED]), 200),
+    ("a number", httpx.Response(200, json=1), 200),
+    ("empty", httpx.Response(200, headers={"content-type": "application/json"}, content=b""), 200),
+    ("deep", httpx.Response(200, headers={"content-type": "application/json"}, content=b"[" * 100_000), 200),
+    ("NaN", httpx.Response(200, headers={"content-type": "application/json"}, content=b'{"a":NaN}'), 200),
+    ("infinite", httpx.Response(200, headers={"content-type": "application/json"}, content=b'{"a":1e999}'), 200),
+    ("long digits", httpx.Response(200, headers={"content-type": "application/json"}, content=b"9" * 5000), 200),
+    ("allowed twice", httpx.Response(200, headers={"content-type": "application/json"},
+                                     content=b'{"allowed":false,"allowed":true}'), 200),
+    ("another status", httpx.Response(202, json=GRANTED), 202),
+    ("no content", httpx.Response(204), 204),
+    ("created", httpx.Response(201, json=GRANTED), 201),
+    ("a redirect", httpx.Response(307, headers={"location": "https://evil.example.org/"}), 307),
+    ("a redirect to GET", httpx.Response(302, headers={"location": "https://evil.example.org/"}), 302),
+    ("allowed as text", httpx.Response(200, json={**GRANTED, "allowed": "true"}), 200),
+    ("allowed as 1", httpx.Response(200, json={**GRANTED, "allowed": 1}), 200),
+    ("allowed is absent", httpx.Response(200, json={k: v for k, v in GRANTED.items() if k != "allowed"}), 200),
+    ("another audience", httpx.Response(200, json={**GRANTED, "audience": "default"}), 200),
+    ("no expiry", httpx.Response(200, json={**GRANTED, "expires_at": None}), 200),
+    ("a wrong instant", httpx.Response(200, json={**GRANTED, "expires_at": "soon"}), 200),
+    ("caveats as text", httpx.Response(200, json={**GRANTED, "caveats": "action in read"}), 200),
+    ("an unknown code", httpx.Response(200, json={**DENIED, "code": "because"}), 200),
+    ("a code that is none", httpx.Response(200, json={**DENIED, "code": None}), 200),
+    ("a page that is not there", httpx.Response(404, html="<h1>nothing</h1>"), 404),
+    ("a problem without code", httpx.Response(400, headers={"content-type": "application/problem+json"},
+                                              content=b'{"title":"no"}'), 400),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "status"), [row[1:] for row in BAD_ANSWERS], ids=[row[0] for row in BAD_ANSWERS])
+def test_answers_of_something_else(run: Run, answer: httpx.Response, status: int) -> None:
+    """What no capsvc service would answer allows nothing: `bad-answer`, whichever way it is wrong."""
+    service = Played(httpx.Response(answer.status_code, headers=answer.headers, content=answer.content))
+    with pytest.raises(ServiceError) as caught:
+        run(service, _authorize)
+    assert (caught.value.status, caught.value.code) == (status, "bad-answer")
+    assert len(service.requests) == 1
+
+
+def test_server_failures_without_a_problem(run: Run) -> None:
+    """A proxy's own 502 is `unavailable`: the service may be there again soon."""
+    with pytest.raises(ServiceError) as caught:
+        run(Played(httpx.Response(502, html="<h1>Bad gateway</h1>")), _authorize)
+    assert (caught.value.status, caught.value.code) == (502, "unavailable")
+
+
+def test_fields_that_a_newer_service_adds(run: Run) -> None:
+    """An answer with more fields than this client knows is read."""
+    answer = {**GRANTED, "zone": {"a": 1.5}}
+    assert run(Played(httpx.Response(200, json=answer)), _authorize).audience == "photos"
+
+
+def test_other_words_repeat_no_token(run: Run) -> None:
+    """A service that quotes the credential, or control characters, does not get them into messages or logs."""
+    quoting = _problem(401, "malformed", f"\x1b[31mnot good: {CREDENTIAL}\n" + "x " * 1000)
+    with pytest.raises(ServiceError) as caught:
+        run(Played(quoting), _authorize)
+    message = str(caught.value)
+    assert CREDENTIAL not in message
+    assert message.isprintable()
+    assert len(message) <= 300
+    assert "not good" in message
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.mint(audience="photos", expires_at=datetime(2026, 11, 22)),  # noqa: DTZ001
+        lambda client: client.revoke(audience="photos", subject="a", before=datetime(2026, 11, 22)),  # noqa: DTZ001
+        lambda client: client.authorize("AgEE", audience="photos", context={"floor": float("nan")}),
+    ],
+)
+def test_values_without_one_meaning(run: Run, call: Call) -> None:
+    """An instant without a zone and a number that JSON has not are refused before anything is sent."""
+    service = Played()
+    with pytest.raises(ValueError, match=r"zone|JSON"):
+        run(service, call)
+    assert service.requests == []
+
+
+def test_one_text_for_caveats(run: Run) -> None:
+    """One text for the sequence of caveats would be one caveat a letter: refused, nothing sent."""
+    service = Played()
+    with pytest.raises(TypeError, match="sequence"):
+        run(service, lambda client: client.mint(audience="photos", ttl=1, caveats="action in read"))
+    assert service.requests == []
+
+
+def test_no_cookies_no_compression(run: Run) -> None:
+    """The service keeps no state with the client, and is asked for plain octets."""
+    service = Played(
+        httpx.Response(200, json=GRANTED, headers={"set-cookie": "sid=1; Path=/"}), httpx.Response(200, json=GRANTED)
+    )
+
+    if run is _sync:
+        with Client(URL, CREDENTIAL, transport=httpx.MockTransport(service)) as client:
+            _authorize(client)
+            _authorize(client)
+    else:
+        run(service, _authorize)
+        run(service, _authorize)
+    assert "cookie" not in service.requests[1].headers
+    assert service.requests[1].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("credential", "code"),
+    [
+        ("", "malformed"),
+        ("a b", "malformed"),
+        ("a\nAuthorization: Bearer b", "malformed"),
+        ("a\r\nX: y", "malformed"),
+        ("AgEE=", "malformed"),
+        ("AgEE~", "malformed"),
+        ("AgÉE", "malformed"),
+        ("A" * (32 * 1024 + 1), "too-large"),
+    ],
+)
+def test_credentials_that_are_none(kind: type[Client | AsyncClient], credential: str, code: str) -> None:
+    """What does not fit one header is refused at once and not repeated; a bundle with a last newline is taken."""
+    with pytest.raises(TokenError) as caught:
+        kind(URL, credential)
+    assert caught.value.code == code
+    assert not credential or credential not in str(caught.value)
+    kind(URL, "AgEE~AgEF\n")
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_addresses_that_get_no_credential(kind: type[Client | AsyncClient]) -> None:
+    """A client for plain http to another machine cannot be made; for this machine it can."""
+    with pytest.raises(ValueError, match="https"):
+        kind("http://tokens.example.org", CREDENTIAL)
+    kind("http://127.0.0.1:8700", CREDENTIAL)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_no_credential_in_repr(kind: type[Client | AsyncClient]) -> None:
+    """Neither repr nor str nor what is below shows the credential."""
+    client = kind(URL, CREDENTIAL)
+    shown = f"{client!r} {client!s} {client._connection!r} {client._connection._http.headers!r}"
+    assert CREDENTIAL not in shown
+    assert "tokens.example.org" in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(client)
+
+
+def test_both_clients_are_alike() -> None:
+    """Same parameters, defaults and results in both clients; and `__all__` is what there is."""
+    for name in ("__init__", "mint", "authorize", "revoke"):
+        one, other = (inspect.signature(getattr(kind, name)) for kind in (Client, AsyncClient))
+        names = [(p.name, p.kind, p.default) for p in one.parameters.values()]
+        assert names == [(p.name, p.kind, p.default) for p in other.parameters.values()]
+    assert sorted(capsvc.client.__all__) == ["AsyncClient", "Client", "Denied", "ServiceError"]
