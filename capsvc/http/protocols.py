@@ -135,20 +135,23 @@ class Deadline:
 
 
 class _BoundedConnection(h11.Connection):
-    """h11's reader, which by itself bounds a head only while it is incomplete."""
+    """h11's reader, which by itself bounds a head only while it is incomplete, and takes two lengths for one body."""
 
     overlong = False
 
     def next_event(self) -> Any:
-        """The next event; raises `h11.RemoteProtocolError` for headers that are too large."""
+        """The next event; raises `h11.RemoteProtocolError` for headers that are too large or frame the body twice."""
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
             self.overlong = error.error_status_hint == 431
             raise
-        if isinstance(event, h11.Request) and _size(event) > MAX_HEADER_BYTES:
-            self.overlong = True
-            raise h11.RemoteProtocolError("headers too large", error_status_hint=431)
+        if isinstance(event, h11.Request):
+            if _size(event) > MAX_HEADER_BYTES:
+                self.overlong = True
+                raise h11.RemoteProtocolError("headers too large", error_status_hint=431)
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+                raise h11.RemoteProtocolError("two lengths for one body")  # RFC 9112, section 6.3: smuggling
         return event
 
 
