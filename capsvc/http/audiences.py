@@ -49,7 +49,9 @@ class Audiences:
         authority = self._service.authority
         credential = admit(authority, request, WRITE)
         permit(credential, targets.of_audience(body.name))
-        made = await run_in_threadpool(authority.add_audience, body.name, max_ttl=body.max_ttl, credential=credential)
+        if await run_in_threadpool(authority.audience, body.name) is not None:
+            raise Problem(409, "exists")  # before anything is said about max_ttl
+        made = await run_in_threadpool(authority.add_audience, body.name, body.max_ttl, credential=credential)
         return json_answer(201, audience_object(made), (b"location", f"/v1/audiences/{made.name}".encode("ascii")))
 
     async def show(self, request: Incoming) -> Answer:
@@ -94,7 +96,7 @@ class Audiences:
         key = await run_in_threadpool(authority.key, request.parameters["kid"])
         if key is None or key.audience != name:
             raise Problem(404, "not-found")
-        await run_in_threadpool(authority.revoke_key, key.kid, credential=credential)
+        await run_in_threadpool(authority.revoke, key=key.kid, credential=credential)
         return Answer(204, b"", (NO_STORE,))
 
     def _admit(self, request: Incoming, action: str) -> tuple[Authority, Credential, str]:

@@ -15,11 +15,9 @@ from starlette.types import Receive, Scope
 
 from capsvc.http import shapes
 from capsvc.http.problems import Problem
+from capsvc.macaroon.bundle import MAX_BODY_OCTETS
 
-__all__ = ["BATCH_BODY_OCTETS", "BODY_OCTETS", "Incoming"]
-
-BODY_OCTETS: Final = 64 * 1024
-BATCH_BODY_OCTETS: Final = 512 * 1024
+__all__ = ["Incoming", "form_pairs", "query_parameters"]
 
 _MAX_PARAMETERS: Final = 100
 _READ: Final = frozenset({b"authorization", b"content-type", b"content-length", b"content-encoding"})
@@ -40,11 +38,11 @@ class Incoming:
         self._headers: list[tuple[bytes, bytes]] = [(name, value) for name, value in scope["headers"] if name in _READ]
         self._receive = receive
 
-    async def json(self, shape: type[_Shape], limit: int = BODY_OCTETS) -> _Shape:
+    async def json(self, shape: type[_Shape], limit: int = MAX_BODY_OCTETS) -> _Shape:
         """The body of a route that takes JSON and a credential. Raises `Problem`."""
         return shapes.read(shape, await self.json_octets(limit))
 
-    async def json_octets(self, limit: int = BODY_OCTETS) -> bytes:
+    async def json_octets(self, limit: int = MAX_BODY_OCTETS) -> bytes:
         """The same, not parsed yet. Raises `Problem`."""
         body = await self.body(limit)
         self.require_media_type("application/json")
@@ -62,7 +60,7 @@ class Incoming:
         self.require_credential()
         return self.query(names)
 
-    async def body(self, limit: int = BODY_OCTETS) -> bytes:
+    async def body(self, limit: int = MAX_BODY_OCTETS) -> bytes:
         """The whole body. Raises `Problem` 413 as soon as it is too large, by its header or as it comes."""
         length = self._header(b"content-length")
         if length is not None and (not length.isdigit() or len(length) > 12 or int(length) > limit):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -16,8 +16,10 @@ from capsvc.http.credentials import admit, covers, permit
 from capsvc.http.incoming import Incoming
 from capsvc.http.problems import Problem
 from capsvc.http.service import Service
-from capsvc.http.shapes import MintBody
+from capsvc.http.shapes import MintBody, ThirdParty
+from capsvc.macaroon.encoding import b64decode
 from capsvc.wire import minted_object, token_row_object
+from caveats import CaveatError, declare
 
 __all__ = ["Tokens"]
 
@@ -43,6 +45,7 @@ class Tokens:
             raise Problem(403, "forbidden", "Nobody mints for the service itself over HTTP.")
         facts = body.facts or {}
         permit(credential, targets.of_mint(body.audience, body.subject, self._ttl(body), facts))
+        _check_third_parties(body.third_party or ())
         future = authority.submit_mint(
             audience=body.audience,
             ttl=body.ttl,
@@ -84,11 +87,26 @@ class Tokens:
         return 0 if expiry is None else int(expiry.timestamp()) - self._service.now()
 
 
+def _check_third_parties(asked: Sequence[ThirdParty]) -> None:
+    """What a condition may be: names to declare come in a field of their own. Raises ``CaveatError``."""
+    for entry in asked:
+        if entry.condition.startswith("need-declared"):
+            raise CaveatError("caveat-malformed", "Names that must be declared stand in declare, not in the condition.")
+        names = entry.declare or []
+        if len(set(names)) != len(names):
+            raise CaveatError("caveat-malformed", "Each name in declare stands there once.")
+        for name in names:
+            declare(name, "")
+
+
 def _covered_rows(
     authority: Authority, credential: Credential, query: Mapping[str, str], page: pages.Page
 ) -> Iterator[tuple[int, TokenRow | None]]:
     """The rows after the page's position that the credential covers; a bare position when enough was looked at."""
-    filters = {name: query.get(name) for name in FILTERS}
+    try:
+        branch = None if "branch" not in query else b64decode(query["branch"])
+    except ValueError:
+        return  # no credential has such a branch
     at_once = min(page.limit + 1, _ROWS_AT_ONCE)
     after: int | None = page.after
     looked_at = 0
@@ -96,7 +114,14 @@ def _covered_rows(
         if looked_at >= _MOST_ROWS:
             yield after, None
             return
-        rows, after = authority.tokens(**filters, after=after, limit=at_once)
+        rows, after = authority.tokens(
+            audience=query.get("audience"),
+            subject=query.get("subject"),
+            minted_by=query.get("minted_by"),
+            branch=branch,
+            after=after,
+            limit=at_once,
+        )
         yield from ((row.seq, row) for row in rows if covers(credential, targets.of_token(row)))
         looked_at += len(rows)
         at_once = _ROWS_AT_ONCE

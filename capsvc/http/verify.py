@@ -9,9 +9,10 @@ from capsvc.errors import Denied, RequestError
 from capsvc.http import targets
 from capsvc.http.answers import Answer, json_answer
 from capsvc.http.credentials import admit, covers, permit
-from capsvc.http.incoming import BATCH_BODY_OCTETS, Incoming
+from capsvc.http.incoming import Incoming
 from capsvc.http.service import Service
 from capsvc.http.shapes import BatchBody, VerifyBody, read
+from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS
 from capsvc.wire import denial_object, grant_object
 
 __all__ = ["Verify"]
@@ -33,7 +34,7 @@ class Verify:
 
     async def batch(self, request: Incoming) -> Answer:
         """POST /v1/verify/batch: in a thread, parsing included, since half a megabyte of either takes its time."""
-        octets = await request.json_octets(BATCH_BODY_OCTETS)
+        octets = await request.json_octets(MAX_BATCH_BODY_OCTETS)
         return await run_in_threadpool(self._batch, request, octets)
 
     def _batch(self, request: Incoming, octets: bytes) -> Answer:
