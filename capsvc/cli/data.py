@@ -12,7 +12,6 @@ import click
 from capsvc.authority import Authority
 from capsvc.cli.render import emit, escape
 from capsvc.config import Settings
-from capsvc.errors import StartError
 
 __all__ = ["admin_token", "init", "serve"]
 
@@ -80,9 +79,7 @@ def serve(config: Path | None, **options: Any) -> None:
 def admin_token(data_dir: Path | None, config: Path | None) -> None:
     """Write a fresh administrator's token, good for 90 days, to standard output."""
     settings = Settings.load({"data_dir": data_dir}, config_path=config)
-    if not settings.database_path.is_file():
-        raise StartError("no-data", f"there is no {settings.database_path}: 'capsvc init' makes it")
-    with Authority.open(settings) as authority:
+    with Authority.open(settings, make=False) as authority:
         token = authority.admin_token()
     emit(token + "\n")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 
 from capsvc.authority import Authority
@@ -17,7 +17,7 @@ from capsvc.config import Settings, SettingsError
 from capsvc.http.app import create_app
 from capsvc.http.listening import bind
 from capsvc.http.serving import Stop, serve_app, set_up_process
-from capsvc.http.upkeep import keep_admin_token, keeping_admin_token, locked, published
+from capsvc.http.upkeep import keep_admin_token, kept_up, locked, published
 from capsvc.http.workers import Workers
 
 __all__ = ["check", "run"]
@@ -42,15 +42,17 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             held.enter_context(item)
         url = settings.url(sockets[0].getsockname()[1])
         settings = replace(settings, issuer=settings.issuer or url)
-        held.enter_context(keeping_admin_token(settings))
 
         def listening() -> None:
             held.enter_context(published(settings.data_dir, url))
             announce(url)
 
         if settings.workers == 1:
-            serve_app(settings, create_app(settings), sockets, listening, stop)
+            app = create_app(settings)
+            held.enter_context(kept_up(settings.data_dir, lambda: nullcontext(app.state.authority)))
+            serve_app(settings, app, sockets, listening, stop)
         else:
+            held.enter_context(kept_up(settings.data_dir, lambda: Authority.open(settings, make=False)))
             Workers(settings, sockets, stop).run(listening)
 
 

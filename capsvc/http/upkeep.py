@@ -1,4 +1,4 @@
-"""What a running ``serve`` keeps in its data directory: a lock, its address, an administrator's token that is good."""
+"""What a running ``serve`` does in its data directory: a lock, its address, a good administrator's token, the sweep."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from capsvc.authority import Authority
-from capsvc.config import Settings
 from capsvc.errors import RequestError, StartError
 
-__all__ = ["keep_admin_token", "keeping_admin_token", "locked", "published"]
+__all__ = ["keep_admin_token", "kept_up", "locked", "published"]
 
 DAY_SECONDS: Final = 86_400
 HOUR_SECONDS: Final = 3_600
@@ -36,7 +35,7 @@ def locked(data_dir: Path) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
     except OSError as error:
-        raise StartError("storage", f"{path}: cannot be written: {error.strerror}") from None
+        raise StartError("data-dir", f"{path}: cannot be written: {error.strerror}") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -76,7 +75,7 @@ def replace(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             fresh.unlink()
-        raise StartError("storage", f"{path}: cannot be written: {error.strerror}") from None
+        raise StartError("data-dir", f"{path}: cannot be written: {error.strerror}") from None
 
 
 def keep_admin_token(authority: Authority, data_dir: Path) -> bool:
@@ -96,10 +95,10 @@ def _read(path: Path) -> str:
 
 
 @contextmanager
-def keeping_admin_token(settings: Settings) -> Iterator[None]:
-    """Look after ``admin.token`` once a day from a thread of its own; an hour later where that failed."""
+def kept_up(data_dir: Path, authority: Callable[[], AbstractContextManager[Authority]]) -> Iterator[None]:
+    """Every hour, from a thread of its own: look after ``admin.token``, and forget what expired long ago."""
     stop = threading.Event()
-    thread = threading.Thread(target=_keep, args=(settings, stop), name="admin.token", daemon=True)
+    thread = threading.Thread(target=_keep_up, args=(data_dir, authority, stop), name="upkeep", daemon=True)
     thread.start()
     try:
         yield
@@ -107,13 +106,12 @@ def keeping_admin_token(settings: Settings) -> Iterator[None]:
         stop.set()
 
 
-def _keep(settings: Settings, stop: threading.Event) -> None:
-    pause = DAY_SECONDS
-    while not stop.wait(pause):
+def _keep_up(data_dir: Path, authority: Callable[[], AbstractContextManager[Authority]], stop: threading.Event) -> None:
+    while not stop.wait(HOUR_SECONDS):
         try:
-            with Authority.open(settings) as authority:
-                keep_admin_token(authority, settings.data_dir)
-            pause = DAY_SECONDS
-        except (StartError, RequestError, ValueError) as error:
-            logger.warning("admin.token could not be looked after: %s", error)
-            pause = HOUR_SECONDS
+            with authority() as opened:
+                opened.sweep()
+                if keep_admin_token(opened, data_dir):
+                    logger.info("admin.token was replaced by a fresh one")
+        except (StartError, RequestError) as error:
+            logger.warning("the hourly upkeep failed and will be tried again: %s", error)
