@@ -15,8 +15,7 @@ from capsvc.cli.render import draw, emit, emit_json, escape
 from capsvc.errors import TokenError
 from capsvc.macaroon.decode import UnverifiedMacaroon, encode
 from capsvc.macaroon.formats import read_any, to_v1, to_v2json
-from caveats import Vocabulary, compare, parse
-from caveats import encode as encode_caveat
+from caveats import Vocabulary, parse
 
 __all__ = ["attenuate", "check", "convert", "inspect"]
 
@@ -54,17 +53,16 @@ def inspect(file: str | None, as_json: bool) -> None:
 @_CONFIG
 def attenuate(file: str | None, caveats: tuple[str, ...], ttl: int | None, config: Path | None) -> None:
     """Narrow the token in FILE or on standard input; the narrower one goes to standard output."""
-    from capsvc.macaroon.build import attenuate as narrow  # noqa: PLC0415 - loads a library that reading needs not
+    from capsvc.token import Token  # noqa: PLC0415 - loads a library that reading needs not
 
     if not caveats and ttl is None:
-        raise click.UsageError("Nothing to add: give --caveat or --ttl.", click.get_current_context())
+        raise click.UsageError("Nothing to add: give --caveat or --ttl", click.get_current_context())
     if ttl is not None and ttl <= 0:
-        raise click.UsageError("--ttl must be over 0.", click.get_current_context())
+        raise click.UsageError("--ttl must be over 0", click.get_current_context())
     vocabulary = _vocabulary(config)
-    added = [encode_caveat(parse(text, vocabulary)) for text in caveats]
-    if ttl is not None:
-        added.append(encode_caveat(compare(vocabulary, "time", "<", int(time.time()) + ttl)))
-    emit(encode(narrow(_token(file), added)) + "\n")
+    for text in caveats:
+        parse(text, vocabulary)
+    emit(f"{Token.parse(read_token(file)).attenuate(*caveats, ttl=ttl)}\n")
 
 
 @click.command()
