@@ -46,9 +46,7 @@ def read_address(text: str) -> Address:
     if ":" not in text:
         return _read_quad(text)
     if _IPV6.fullmatch(text):
-        address = ipaddress.IPv6Address(text)
-        if str(address) == text and address.ipv4_mapped is None:
-            return Address(6, int(address))
+        return _read_groups(text)
     raise ValueError(_RULE)
 
 
@@ -94,3 +92,14 @@ def _read_quad(text: str) -> Address:
         return Address(4, _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth])
     except (KeyError, ValueError):
         raise ValueError(_RULE) from None
+
+
+def _read_groups(text: str) -> Address:
+    """The IPv6 address; raises ValueError."""
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:  # whose message would repeat the text
+        raise ValueError(_RULE) from None
+    if str(address) != text or address.ipv4_mapped is not None:
+        raise ValueError(_RULE)
+    return Address(6, int(address))

@@ -58,3 +58,9 @@ class DeclarationError(ValueError):
 def quoted(name: object) -> str:
     """A name from outside as it may be shown: ASCII, in quotes, nothing at all of a long one."""
     return ascii(name) if isinstance(name, str) and len(name) <= _QUOTED_CHARACTERS else "(a name of another kind)"
+
+
+def sentence(error: ValueError) -> str:
+    """What a value type says would be right, as a sentence."""
+    text = str(error)
+    return f"{text[0].upper()}{text[1:]}."

@@ -19,14 +19,14 @@ from typing import Final
 
 from caveats.caveat import Caveat, Comparison, Undeclared, encode
 from caveats.dialect import is_dialect, parse_dialect
-from caveats.errors import CaveatError
+from caveats.errors import CaveatError, sentence
 from caveats.limits import MAX_ATTRIBUTE_OCTETS, MAX_CAVEAT_OCTETS
 from caveats.names import ATTRIBUTE
 from caveats.valuetype import OPERATORS, ValueType
 from caveats.vocabulary import TYPES, Attribute, Vocabulary
 
 _STRAY_OCTET: Final = re.compile(r"[^ -~]")
-_UNKNOWN: Final = "The attribute is a built-in or a declared one, and this is neither."
+_UNKNOWN: Final = "An attribute is built in or declared by the operator, and this one is neither."
 
 
 def parse(text: str | bytes, vocabulary: Vocabulary, *, discharge: bool = False) -> Caveat:
@@ -153,4 +153,4 @@ def _typed_text(kind: ValueType, operator: str, value: object) -> str:
             raise ValueError("after in stands a list, tuple or set of at least one value")
         return kind.encode_operand("in", sorted(map(kind.from_typed, value), key=kind.sort_key))
     except ValueError as error:
-        raise CaveatError("caveat-malformed", f"Not a value of its type: {error}.") from None
+        raise CaveatError("caveat-malformed", sentence(error)) from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from caveats.errors import CaveatError
+from caveats.errors import CaveatError, sentence
 from caveats.limits import MAX_LIST_VALUES
 
 OPERATORS: Final = ("=", "<", "<=", ">", ">=", "in", "under")
@@ -65,7 +65,7 @@ class ValueType(ABC):
         try:
             return self.read(text)
         except ValueError as error:
-            raise CaveatError("caveat-malformed", f"Not a value of its type: {error}.", offset) from None
+            raise CaveatError("caveat-malformed", sentence(error), offset) from None
 
     def parse_operand(self, operator: str, text: str, offset: int = 0) -> object:
         """What stands after the operator: one value, or a tuple of them after ``in``; raises CaveatError as `parse`."""
