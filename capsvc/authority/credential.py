@@ -51,11 +51,11 @@ class Credential:
     @property
     def bounded(self) -> bool:
         """Whether any target can be refused at all."""
-        return bool(self._ruling.reading.deferred_checks)
+        return bool(self._ruling.reading.target_checks)
 
     def permits(self, target: Mapping[str, Value]) -> None:
         """Return if it covers a target, else raise `Denied`; a value of None is absent."""
-        checks = self._ruling.reading.deferred_checks
+        checks = self._ruling.reading.target_checks
         if not checks:
             return
         given = {name: value for name, value in target.items() if value is not None}

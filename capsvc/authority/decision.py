@@ -19,15 +19,15 @@ off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from capsvc.authority.branches import branch_text
 from capsvc.authority.instants import NANOSECONDS, aware
 from capsvc.authority.keys import REVOKED
 from capsvc.authority.presented import Presented, Presenter
-from capsvc.authority.reading import SATISFIED, Check, ParsedCaveats, Reading, read
+from capsvc.authority.reading import DISCHARGE, SATISFIED, Check, ParsedCaveats, Reading, read
 from capsvc.authority.view import View
 from capsvc.errors import Denied
 from capsvc.grants import Grant, Verdict
@@ -49,11 +49,12 @@ __all__ = ["ADMINISTRATORS", "Decider", "Ruling"]
 ADMINISTRATORS: Final = "capsvc"
 """The audience of the service's own credentials."""
 
+NOTHING_DECLARED: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
+
 AHEAD: Final = 60  # seconds that an issue time may lie ahead of the clock
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """A token that allows the request: what was presented, what its caveats say, and the answer."""
 
     presented: Presented
@@ -61,14 +62,12 @@ class Ruling:
     grant: Grant
 
 
-@dataclass(frozen=True, slots=True)
-class _Memo:
+class _Memo(NamedTuple):
     """What was worked out from a remembered token, and from which vocabulary and expiry."""
 
     vocabulary: Vocabulary
-    reading: Reading
-    expires_at: int
     ruling: Ruling
+    expires_at: int
 
 
 class Decider:
@@ -92,17 +91,15 @@ class Decider:
         """Allow, or raise `Denied`.
 
         ``now`` is in Unix seconds, read once. With ``deferring`` the caveats on what an administrator's request acts
-        on are left to the caller (`Reading.deferred_checks`). With ``explain`` the grant, or the denial from step 5
+        on are left to the caller (`Reading.target_checks`). With ``explain`` the grant, or the denial from step 5
         on, holds the verdict of every caveat.
         """
         presented, view = self.presenter.present(bundle)
         if presented.key.audience != audience:
             raise Denied("wrong-audience")
         parsed = self._parsed_for(view, audience)
-        memo = presented.memo
-        if not isinstance(memo, _Memo) or memo.vocabulary is not parsed.vocabulary:
-            memo = None
-        reading = _read(parsed, presented, presented.match()) if memo is None else memo.reading
+        memo = _memo(presented, parsed.vocabulary)
+        reading = _read(parsed, presented, presented.match()) if memo is None else memo.ruling.reading
         try:
             _check_revocation(presented, reading, view)
             expires_at = _check_time(presented, reading, view, now)
@@ -117,10 +114,10 @@ class Decider:
         else:
             ruling = Ruling(presented, reading, _grant(presented, reading, expires_at))
             if not presented.needs_discharges:  # discharges are matched anew each time
-                presented.memo = _Memo(parsed.vocabulary, reading, expires_at, ruling)
+                presented.memo = _Memo(parsed.vocabulary, ruling, expires_at)
         if explain:
             told = _verdicts(reading, context, view.vocabulary, now)
-            return replace(ruling, grant=replace(ruling.grant, verdicts=told))
+            return ruling._replace(grant=replace(ruling.grant, verdicts=told))
         return ruling
 
     def reading_of(self, presented: Presented, view: View) -> Reading:
@@ -135,6 +132,12 @@ class Decider:
         if parsed is None or parsed.vocabulary is not vocabulary:
             parsed = self._parsed[administrative] = ParsedCaveats(vocabulary)
         return parsed
+
+
+def _memo(presented: Presented, vocabulary: Vocabulary) -> _Memo | None:
+    """Return what is remembered of a token under this very vocabulary."""
+    memo = presented.memo
+    return memo if isinstance(memo, _Memo) and memo.vocabulary is vocabulary else None
 
 
 def with_prefix(ruling: Ruling) -> Grant:
@@ -188,7 +191,7 @@ def _values(context: Mapping[str, object], reading: Reading, vocabulary: Vocabul
     return values
 
 
-def _check_caveats(checks: tuple[Check, ...], values: Mapping[str, object]) -> None:
+def _check_caveats(checks: list[Check], values: Mapping[str, object]) -> None:
     """Step 8. Whatever is not literally satisfied is refused."""
     for one in checks:
         verdict = judge(one, values)
@@ -207,15 +210,16 @@ def judge(one: Check, values: Mapping[str, object]) -> str:
 
 
 def _grant(presented: Presented, reading: Reading, expires_at: int) -> Grant:
+    facts = {name: value for name, value in reading.facts.items() if name != "sub"}
     return Grant(
-        id=presented.identifier.tid,
-        audience=presented.key.audience,
-        subject=reading.subject,
-        issued_at=aware(presented.identifier.issued_at),
-        expires_at=aware(expires_at),
-        facts=MappingProxyType({name: value for name, value in reading.facts.items() if name != "sub"}),
-        declared=MappingProxyType({}),
-        caveats=reading.root_caveats,
+        presented.identifier.tid,
+        presented.key.audience,
+        reading.subject,
+        aware(presented.identifier.issued_at),
+        aware(expires_at),
+        MappingProxyType(facts),
+        NOTHING_DECLARED,
+        tuple([one.text for one in reading.checks if one.source != DISCHARGE and one.caveat is not None]),
     )
 
 

@@ -39,7 +39,7 @@ class Presented:
         self.key = key
         self.identifier = found
         self.discharges = discharges
-        self.needs_discharges = bool(discharges) or any(c.vid is not None for c in root.macaroon.caveats)
+        self.needs_discharges = bool(discharges) or any([caveat[1] is not None for caveat in root.macaroon.caveats])
         self.memo: object = None
         """What later steps worked out from the token alone; theirs to check and to replace."""
 

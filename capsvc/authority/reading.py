@@ -6,9 +6,9 @@ issuer states, which restrictions on those facts and on the audience hold, which
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from capsvc.grants import Fact
 from capsvc.macaroon.chain import VerifiedMacaroon
@@ -18,7 +18,8 @@ from caveats import (
     Caveat,
     CaveatError,
     Comparison,
-    Refused,
+    Declared,
+    Satisfied,
     TimeBefore,
     Vocabulary,
     check,
@@ -27,72 +28,46 @@ from caveats import (
     upper_bound,
 )
 
-__all__ = ["Check", "ParsedCaveats", "Reading", "read"]
+__all__ = ["DISCHARGE", "HOLDER", "ISSUER", "SATISFIED", "Check", "ParsedCaveats", "Reading", "read"]
 
 ISSUER: Final = "issuer"
 HOLDER: Final = "holder"
 DISCHARGE: Final = "discharge"
+
 SATISFIED: Final = "satisfied"
-CLOCK: Final = frozenset({"clock", "weekday"})
+
+TIME: Final = "time"
+CLOCK: Final = "clock"
+TARGET: Final = "target"
+OTHER: Final = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One caveat of one macaroon. ``settled`` is its verdict where neither clock nor request can change it, else None.
 
-    ``caveat`` is None for what does not parse and for a third-party caveat; both are settled.
+    ``caveat`` is None for what does not parse and for a third party's; both are settled. ``about`` says what it asks
+    for: the time (which step 6 judges), the clock, the target of an administrator's request, or else the request.
     """
 
     text: str
     source: str
     caveat: Caveat | None
     settled: str | None
+    about: str
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The caveats of a root and its discharges, in order. Bounds of time are in nanoseconds since the epoch."""
+class _Known:
+    """A parsed caveat and what follows from it alone. Bounds are in nanoseconds since the epoch."""
 
-    checks: tuple[Check, ...]
-    facts: dict[str, Fact]
-    issuer_bound: int | None
-    earliest_bound: int | None
-    latest_start: int | None
-    root_caveats: tuple[str, ...]
-    open_checks: tuple[Check, ...] = field(init=False)
-    """Those that are not satisfied for good and that step 6 has not judged already, in order."""
-    deferred_checks: tuple[Check, ...] = field(init=False)
-    """Of these, the ones of an administrator's credential that speak of what a request acts on."""
-    immediate_checks: tuple[Check, ...] = field(init=False)
-    """Of these, all others."""
-    asks_clock: bool = field(init=False)
-    """Whether one of these asks for the time of day or the day of the week."""
-
-    def __post_init__(self) -> None:
-        unsettled = tuple([c for c in self.checks if c.settled != SATISFIED and not _is_time(c.caveat)])
-        object.__setattr__(self, "open_checks", unsettled)
-        object.__setattr__(self, "deferred_checks", tuple([c for c in unsettled if _is_deferred(c)]))
-        object.__setattr__(self, "immediate_checks", tuple([c for c in unsettled if not _is_deferred(c)]))
-        object.__setattr__(self, "asks_clock", any(_attribute(c.caveat) in CLOCK for c in unsettled))
-
-    @property
-    def subject(self) -> str | None:
-        """The subject that the issuer states."""
-        subject = self.facts.get("sub")
-        return subject if isinstance(subject, str) else None
-
-
-def _attribute(caveat: Caveat | None) -> str | None:
-    return caveat.attribute if isinstance(caveat, Comparison) else None
-
-
-def _is_time(caveat: Caveat | None) -> bool:
-    return isinstance(caveat, TimeBefore) or _attribute(caveat) == "time"
-
-
-def _is_deferred(one: Check) -> bool:
-    attribute = _attribute(one.caveat)
-    return one.settled is None and attribute is not None and attribute.startswith("for.")
+    check: Check
+    upper: int | None = None
+    lower: int | None = None
+    states: bool = False
+    """Whether, from an issuer, it states a fact."""
+    of_token: bool = False
+    """Whether its verdict is settled by what the token itself says: its facts, its audience."""
+    fact: bool = False
 
 
 class ParsedCaveats:
@@ -102,24 +77,91 @@ class ParsedCaveats:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self._known: dict[tuple[bytes, bool], Caveat | CaveatError] = {}
+        self._known: dict[str, dict[bytes, _Known]] = {ISSUER: {}, HOLDER: {}, DISCHARGE: {}}
 
-    def parse(self, octets: bytes, *, discharge: bool) -> Caveat | CaveatError:
-        """Return the caveat, or why it is none."""
-        key = (octets, discharge)
-        found = self._known.get(key)
-        if found is None:
-            found = self._parse(octets, discharge=discharge)
-            if len(self._known) >= self.CAPACITY:
-                self._known.clear()
-            self._known[key] = found
-        return found
+    def known(self, caveats: Iterable[RawCaveat], source: str) -> list[_Known]:
+        """Return the caveats of one source, parsed, in order."""
+        table = self._known[source]
+        return [
+            table.get(raw[0]) or self._learn(raw, source) if raw[1] is None else _third(raw, source) for raw in caveats
+        ]
 
-    def _parse(self, octets: bytes, *, discharge: bool) -> Caveat | CaveatError:
+    def _learn(self, raw: RawCaveat, source: str) -> _Known:
+        table = self._known[source]
+        if len(table) >= self.CAPACITY:
+            table.clear()
+        known = table[raw.cid] = self._parse(raw.cid, source)
+        return known
+
+    def _parse(self, octets: bytes, source: str) -> _Known:
+        text = printable(octets)
         try:
-            return parse(octets, self.vocabulary, discharge=discharge)
+            caveat = parse(octets, self.vocabulary, discharge=source == DISCHARGE)
         except CaveatError as error:
-            return error.with_traceback(None)
+            return _Known(Check(text, source, None, error.code, OTHER))
+        if isinstance(caveat, Declared):  # in a discharge; reported nowhere, since no discharger is registered
+            return _Known(Check(text, source, caveat, SATISFIED, OTHER))
+        return self._place(Check(text, source, caveat, None, _about(caveat)), caveat)
+
+    def _place(self, unsettled: Check, caveat: Caveat) -> _Known:
+        attribute = self.vocabulary.get(caveat.attribute) if isinstance(caveat, Comparison) else None
+        fact = attribute is not None and attribute.fact
+        return _Known(
+            unsettled,
+            upper_bound(caveat),
+            lower_bound(caveat),
+            states=fact and unsettled.source == ISSUER and isinstance(caveat, Comparison) and caveat.operator == "=",
+            of_token=fact or (attribute is not None and attribute.source == "audience"),
+            fact=fact,
+        )
+
+
+def _about(caveat: Caveat) -> str:
+    if isinstance(caveat, TimeBefore):
+        return TIME
+    name = caveat.attribute if isinstance(caveat, Comparison) else ""
+    if name.startswith("for."):
+        return TARGET
+    return {"time": TIME, "clock": CLOCK, "weekday": CLOCK}.get(name, OTHER)
+
+
+def _third(raw: RawCaveat, source: str) -> _Known:
+    """Return a third party's caveat, whose discharge step 4 has matched; it is named by its location."""
+    return _Known(Check(printable(raw.location or b""), source, None, SATISFIED, OTHER))
+
+
+class Reading:
+    """The caveats of a root and its matched discharges, in order. Bounds of time are in nanoseconds since the epoch."""
+
+    __slots__ = ("asks_clock", "checks", "earliest_bound", "facts", "issuer_bound", "latest_start", "open_checks")
+
+    def __init__(
+        self, checks: list[Check], facts: dict[str, Fact], issued: list[_Known], everything: list[_Known]
+    ) -> None:
+        self.checks = checks
+        self.facts = facts
+        self.issuer_bound = min([known.upper for known in issued if known.upper is not None], default=None)
+        self.earliest_bound = min([known.upper for known in everything if known.upper is not None], default=None)
+        self.latest_start = max([known.lower for known in everything if known.lower is not None], default=None)
+        # All that is not satisfied for good and that step 6 does not judge.
+        self.open_checks = [one for one in checks if one[3] != SATISFIED and one[4] != TIME]
+        self.asks_clock = any([one[4] == CLOCK for one in self.open_checks])
+
+    @property
+    def subject(self) -> str | None:
+        """The subject that the issuer states."""
+        subject = self.facts.get("sub")
+        return subject if isinstance(subject, str) else None
+
+    @property
+    def immediate_checks(self) -> list[Check]:
+        """The open checks but those on the target of an administrator's request."""
+        return [one for one in self.open_checks if one.about != TARGET]
+
+    @property
+    def target_checks(self) -> list[Check]:
+        """The checks on the target of an administrator's request."""
+        return [one for one in self.open_checks if one.about == TARGET]
 
 
 def read(
@@ -131,78 +173,33 @@ def read(
 ) -> Reading:
     """Read a root, whose first ``issuer_caveats`` are the issuer's, and its matched discharges."""
     caveats = root.macaroon.caveats
-    issued = [_parsed(parsed, raw, discharge=False) for raw in caveats[:issuer_caveats]]
-    facts = _facts(parsed.vocabulary, issued)
-    settle = _Settler(parsed.vocabulary, audience, facts)
-    checks = [settle.issuer(raw, found) for raw, found in zip(caveats, issued, strict=False)]
-    checks += [settle.other(raw, _parsed(parsed, raw, discharge=False), HOLDER) for raw in caveats[issuer_caveats:]]
+    issued = parsed.known(caveats[:issuer_caveats], ISSUER)
+    everything = issued + parsed.known(caveats[issuer_caveats:], HOLDER)
     for discharge in discharges:
-        for raw in discharge.macaroon.caveats:
-            checks.append(settle.other(raw, _parsed(parsed, raw, discharge=True), DISCHARGE))
-    timed = [c.caveat for c in checks if c.caveat is not None and _is_time(c.caveat)]
-    return Reading(
-        checks=tuple(checks),
-        facts=facts,
-        issuer_bound=_earliest([found for found in issued if found is not None and not isinstance(found, CaveatError)]),
-        earliest_bound=_earliest(timed),
-        latest_start=max((start for start in map(lower_bound, timed) if start is not None), default=None),
-        root_caveats=tuple([printable(raw.cid) for raw in caveats if raw.vid is None]),
-    )
+        everything += parsed.known(discharge.macaroon.caveats, DISCHARGE)
+    facts = _stated(issued)
+    said = {**facts, "audience": audience}
+    checks = [_settled(known, said) if known.of_token else known.check for known in everything]
+    return Reading(checks, facts, issued, everything)
 
 
-def _parsed(parsed: ParsedCaveats, raw: RawCaveat, *, discharge: bool) -> Caveat | CaveatError | None:
-    return None if raw.vid is not None else parsed.parse(raw.cid, discharge=discharge)
-
-
-def _earliest(caveats: Sequence[Caveat]) -> int | None:
-    return min((bound for bound in map(upper_bound, caveats) if bound is not None), default=None)
-
-
-def _is_fact(vocabulary: Vocabulary, found: object) -> bool:
-    if not isinstance(found, Comparison):
-        return False
-    attribute = vocabulary.get(found.attribute)
-    return attribute is not None and attribute.fact
-
-
-def _facts(vocabulary: Vocabulary, issued: Sequence[object]) -> dict[str, Fact]:
+def _stated(issued: list[_Known]) -> dict[str, Fact]:
     """Return what the issuer states; of two values the first."""
     facts: dict[str, Fact] = {}
-    for found in issued:
-        if isinstance(found, Comparison) and found.operator == "=" and _is_fact(vocabulary, found):
-            value = found.operand
-            if isinstance(value, (str, int)):
-                facts.setdefault(found.attribute, value)
+    for known in issued:
+        caveat = known.check.caveat
+        if known.states and isinstance(caveat, Comparison) and isinstance(caveat.operand, str | int):
+            facts.setdefault(caveat.attribute, caveat.operand)
     return facts
 
 
-class _Settler:
-    """Gives each caveat the verdict that it has whatever the clock and the request."""
-
-    def __init__(self, vocabulary: Vocabulary, audience: str, facts: dict[str, Fact]) -> None:
-        self._vocabulary = vocabulary
-        self._known: dict[str, object] = {**facts, "audience": audience}
-
-    def issuer(self, raw: RawCaveat, found: Caveat | CaveatError | None) -> Check:
-        if isinstance(found, Comparison) and found.operator == "=" and _is_fact(self._vocabulary, found):
-            stated = self._known[found.attribute] == found.operand
-            return Check(printable(raw.cid), ISSUER, found, SATISFIED if stated else "fact-conflict")
-        return self.other(raw, found, ISSUER)
-
-    def other(self, raw: RawCaveat, found: Caveat | CaveatError | None, source: str) -> Check:
-        if found is None:  # a third party's: step 4 has matched its discharge
-            return Check(printable(raw.location or b""), source, None, SATISFIED)
-        text = printable(raw.cid)
-        if isinstance(found, CaveatError):
-            return Check(text, source, None, found.code)
-        return Check(text, source, found, self._verdict(found))
-
-    def _verdict(self, found: Caveat) -> str | None:
-        if isinstance(found, TimeBefore):
-            return None
-        if not isinstance(found, Comparison):  # a declaration, which no registered discharger makes
-            return SATISFIED
-        if found.attribute not in self._known:
-            return "fact-conflict" if _is_fact(self._vocabulary, found) else None
-        outcome = check(found, self._known)
-        return outcome.code if isinstance(outcome, Refused) else SATISFIED
+def _settled(known: _Known, said: Mapping[str, object]) -> Check:
+    """Return the check of a caveat on a fact or on the audience, with its verdict."""
+    one = known.check
+    if not isinstance(one.caveat, Comparison):
+        return one
+    if known.fact and one.caveat.attribute not in said:
+        return one._replace(settled="fact-conflict")
+    if isinstance(check(one.caveat, said), Satisfied):
+        return one._replace(settled=SATISFIED)
+    return one._replace(settled="fact-conflict" if known.states else "caveat-refused")

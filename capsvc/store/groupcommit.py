@@ -27,7 +27,9 @@ _Work = tuple[Callable[[], Any], "Future[Any]"]
 class GroupCommit:
     """Runs submitted writes on one connection, in order, many to a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, announce: Callable[[], None]) -> None:
+        """``announce`` is called after each commit, before anybody who waits for it is answered."""
+        self._announce = announce
         self._connection = connection
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
@@ -59,7 +61,9 @@ class GroupCommit:
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
             group, ended = self._gather(first)
-            _settle(group, self._commit(group))
+            outcomes = self._commit(group)
+            self._announce()  # after a failure too: it may have come after the commit
+            _settle(group, outcomes)
             if ended:
                 return
 
