@@ -20,6 +20,7 @@ from capsvc.macaroon.bundle import MAX_BODY_OCTETS
 __all__ = ["Incoming", "form_pairs", "query_parameters"]
 
 _MAX_PARAMETERS: Final = 100
+_MAX_LENGTH_DIGITS: Final = 12
 _READ: Final = frozenset({b"authorization", b"content-type", b"content-length", b"content-encoding"})
 
 _Shape = TypeVar("_Shape", bound=shapes.Shape)
@@ -28,14 +29,15 @@ _Shape = TypeVar("_Shape", bound=shapes.Shape)
 class Incoming:
     """A request: ``.method``, ``.path`` (normal form, without the query), ``.parameters`` of the path."""
 
-    __slots__ = ("_body", "_headers", "_query", "_receive", "method", "parameters", "path")
+    __slots__ = ("_given", "_headers", "_query", "_receive", "method", "parameters", "path")
 
     def __init__(self, scope: Scope, receive: Receive, path: str) -> None:
         self.method: str = scope["method"]
         self.path = path
         self.parameters: Mapping[str, str] = scope.get("path_params", {})
         self._query: bytes = scope["query_string"]
-        self._headers: list[tuple[bytes, bytes]] = [(name, value) for name, value in scope["headers"] if name in _READ]
+        self._headers: list[tuple[bytes, bytes]] = [item for item in scope["headers"] if item[0] in _READ]
+        self._given = dict(self._headers)
         self._receive = receive
 
     async def json(self, shape: type[_Shape], limit: int = MAX_BODY_OCTETS) -> _Shape:
@@ -62,9 +64,7 @@ class Incoming:
 
     async def body(self, limit: int = MAX_BODY_OCTETS) -> bytes:
         """The whole body. Raises `Problem` 413 as soon as it is too large, by its header or as it comes."""
-        length = self._header(b"content-length")
-        if length is not None and (not length.isdigit() or len(length) > 12 or int(length) > limit):
-            raise _too_large(limit) if length.isdigit() else Problem(400, "bad-request", "Content-Length is no number.")
+        _check_length(self._given.get(b"content-length"), limit)
         message = await self._receive()
         body: bytes = message.get("body", b"")
         while message.get("more_body", False) and len(body) <= limit:
@@ -78,24 +78,22 @@ class Incoming:
 
     def require_media_type(self, expected: str) -> None:
         """Raises `Problem` 415 unless the body is that, in UTF-8 and not compressed."""
-        given = [value for name, value in self._headers if name == b"content-type"]
-        if len(given) != 1 or (given[0] != expected.encode() and not _is_media_type(given[0], expected)):
+        given = self._given.get(b"content-type")
+        if given is None or self._twice(b"content-type") or not _is_media_type(given, expected):
             raise Problem(415, "media-type", f"The body's Content-Type is {expected}, in UTF-8.")
-        if self._header(b"content-encoding") is not None:
+        if b"content-encoding" in self._given:
             raise Problem(415, "media-type", "A compressed body is not read.")
 
     def require_credential(self) -> None:
         """Raises `Problem`: 401 when no Bearer credential came, 400 when there are two Authorization headers."""
-        given = [value for name, value in self._headers if name == b"authorization"]
-        if len(given) > 1:
+        if self._twice(b"authorization"):
             raise Problem(400, "bad-request", "There are two Authorization headers.")
-        if not given or given[0].partition(b" ")[0].lower() != b"bearer":
+        if self._given.get(b"authorization", b"").partition(b" ")[0].lower() != b"bearer":
             raise Problem(401, "credential-missing")
 
     def credential(self) -> str:
         """What follows ``Bearer`` and its spaces, whatever it is; only after `require_credential`."""
-        given = next(value for name, value in self._headers if name == b"authorization")
-        return given.partition(b" ")[2].lstrip(b" ").decode("latin-1")
+        return self._given[b"authorization"].partition(b" ")[2].lstrip(b" ").decode("latin-1")
 
     def query(self, names: tuple[str, ...]) -> Mapping[str, str]:
         """The query's parameters. Raises `Problem` 400 for one that is not named or comes twice, or is not UTF-8."""
@@ -105,8 +103,8 @@ class Incoming:
         """The query as it was sent."""
         return self._query
 
-    def _header(self, wanted: bytes) -> bytes | None:
-        return next((value for name, value in self._headers if name == wanted), None)
+    def _twice(self, name: bytes) -> bool:
+        return len(self._given) != len(self._headers) and [given for given, _ in self._headers].count(name) > 1
 
 
 def query_parameters(query: bytes, names: tuple[str, ...]) -> Mapping[str, str]:
@@ -142,7 +140,18 @@ def _too_large(limit: int) -> Problem:
     return Problem(413, "too-large", f"The body has more than {limit} octets.")
 
 
+def _check_length(given: bytes | None, limit: int) -> None:
+    """Refuse by Content-Length, before the body is read; HTTP's own parser has judged its form already."""
+    if given is not None:
+        if not given.isdigit():
+            raise Problem(400, "bad-request", "Content-Length is no number.")
+        if len(given) > _MAX_LENGTH_DIGITS or int(given) > limit:
+            raise _too_large(limit)
+
+
 def _is_media_type(given: bytes, expected: str) -> bool:
     """Compare by RFC 9110, section 8.3.1: case does not count, the only parameter is ``charset=utf-8``."""
+    if given == expected.encode():
+        return True
     kind, *parameters = (part.strip(b" \t") for part in given.lower().split(b";"))
     return kind == expected.encode() and parameters in ([], [b"charset=utf-8"], [b'charset="utf-8"'])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import datetime
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ __all__ = [
     "ThirdParty",
     "VerifyBody",
     "read",
+    "read_verify",
 ]
 
 MAX_LABEL_CHARACTERS: Final = 200
@@ -99,6 +100,16 @@ class VerifyBody(Shape, frozen=True):
             raise ValueError("context holds no null")
 
 
+class _PlainVerifyBody(VerifyBody, frozen=True, omit_defaults=True):
+    """The same where the context holds text and integers alone: what a fast parser reads in one way."""
+
+    token: str
+    audience: str
+    context: dict[str, str | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]] | None = None
+    explain: bool | None = None
+    prefix: bool | None = None
+
+
 class BatchBody(Shape, frozen=True):
     """POST /v1/verify/batch."""
 
@@ -166,6 +177,25 @@ def read(shape: type[_Shape], body: bytes) -> _Shape:
         raise Problem(400, "bad-request", _sentence(error)) from None
     except ValueError as error:
         raise Problem(400, "bad-request", str(error)) from None
+
+
+_decode_plain: Final = msgspec.json.Decoder(_PlainVerifyBody).decode
+_encode_plain: Final = msgspec.json.Encoder().encode
+
+
+def read_verify(body: bytes) -> VerifyBody:
+    """As `read`, faster where the body is what our own writer makes of what a fast parser reads in it.
+
+    That parser would take a name twice, but what is written back then is another text; so would be any spelling that
+    two parsers could read differently.
+    """
+    try:
+        plain = _decode_plain(body)
+        if _encode_plain(plain) == body:
+            return plain
+    except ValueError:  # msgspec's errors and Unicode's are
+        pass
+    return read(VerifyBody, body)
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
