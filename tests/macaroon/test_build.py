@@ -1,6 +1,5 @@
 """Building: what pymacaroons makes, held to our decoder, chain and bounds."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
