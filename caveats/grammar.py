@@ -38,12 +38,10 @@ def parse(text: str | bytes, vocabulary: Vocabulary, *, discharge: bool = False)
         discharge: whether it stands in a discharge, where ``declared`` is known.
 
     Raises:
-        CaveatError: nothing else, whatever the text: ``caveat-malformed`` or ``caveat-unknown``.
+        CaveatError: nothing else, whatever is given: ``caveat-malformed`` or ``caveat-unknown``.
 
     """
-    if isinstance(text, bytes):
-        text = text.decode("latin-1")
-    _check_octets(text)
+    text = _printable(text)
     if is_dialect(text.partition(" ")[0]):
         return parse_dialect(text, discharge=discharge)
     name, operator, value = _split(text)
@@ -75,12 +73,15 @@ def compare(vocabulary: Vocabulary, name: str, operator: str, value: object) -> 
         raise CaveatError("caveat-unknown", _UNKNOWN)
     _check_operator(attribute, operator)
     caveat = _comparison(attribute, operator, _typed_text(attribute.type, operator, value))
-    _check_octets(encode(caveat))
+    _printable(encode(caveat))
     return caveat
 
 
-def _check_octets(text: str) -> None:
-    """Raises CaveatError unless there are 1 to 512 octets 0x20-0x7E."""
+def _printable(raw: object) -> str:
+    """Its 1 to 512 octets 0x20-0x7E as text; raises CaveatError."""
+    text = raw.decode("latin-1") if isinstance(raw, bytes) else raw
+    if not isinstance(text, str):
+        raise CaveatError("caveat-malformed", "A caveat is text, or octets.", 0)
     if not text:
         raise CaveatError("caveat-malformed", "A caveat has at least one octet.", 0)
     if len(text) > MAX_CAVEAT_OCTETS:
@@ -88,6 +89,7 @@ def _check_octets(text: str) -> None:
     stray = _STRAY_OCTET.search(text)
     if stray is not None:
         raise CaveatError("caveat-malformed", "A caveat's octets are 0x20 to 0x7E.", stray.start())
+    return text
 
 
 def _split(text: str) -> tuple[str, str, str]:

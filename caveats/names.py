@@ -17,11 +17,7 @@ ADMINISTRATIVE_PREFIX: Final = "for."
 """What a request to the service acts on: ``for.audience``, ``for.sub``, ``for.ttl``, ``for.<fact>``."""
 
 
-def is_attribute(name: str) -> bool:
-    """Whether it fits the grammar's ``attribute``, its length included."""
-    return len(name) <= MAX_ATTRIBUTE_OCTETS and ATTRIBUTE.fullmatch(name) is not None
-
-
 def is_free(name: str) -> bool:
     """Whether an operator may declare an attribute of that name (built-in names aside)."""
-    return is_attribute(name) and name not in TAKEN and not name.startswith(ADMINISTRATIVE_PREFIX)
+    fits = len(name) <= MAX_ATTRIBUTE_OCTETS and ATTRIBUTE.fullmatch(name) is not None
+    return fits and name not in TAKEN and not name.startswith(ADMINISTRATIVE_PREFIX)
