@@ -74,7 +74,7 @@ class AccessLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), header]
+                message = {**message, "headers": [*message.get("headers", ()), header]}  # the app may send it again
             await send(message)
 
         scope["request_id"] = request_id
