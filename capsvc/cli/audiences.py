@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import click
 
+from capsvc import wire
 from capsvc.cli.connect import Service, json_option, segment, service_options
 from capsvc.cli.inputs import DURATION
 from capsvc.cli.render import emit_fields, emit_json, emit_list, emit_rows
+from capsvc.grants import KeyInfo
 
 __all__ = ["audiences", "keys"]
 
@@ -26,7 +30,7 @@ def audiences() -> None:
 @service_options
 def list_audiences(service: Service, *, as_json: bool) -> None:
     """List audiences."""
-    rows = service.rows("/v1/audiences", "audiences", {})
+    rows = service.rows("/v1/audiences", "audiences", wire.read_audience)
     if as_json:
         emit_list("audiences", rows)
     else:
@@ -41,7 +45,7 @@ def list_audiences(service: Service, *, as_json: bool) -> None:
 def add_audience(service: Service, *, name: str, max_ttl: int | None, as_json: bool) -> None:
     """Add an audience, with a key of its own."""
     given = {} if max_ttl is None else {"max_ttl": max_ttl}
-    _show(service.post("/v1/audiences", {"name": name, **given}), as_json=as_json)
+    _show(service.ask("POST", "/v1/audiences", wire.read_audience, {"name": name, **given}), as_json=as_json)
 
 
 @audiences.command("set")
@@ -51,8 +55,8 @@ def add_audience(service: Service, *, name: str, max_ttl: int | None, as_json: b
 @service_options
 def set_audience(service: Service, *, name: str, max_ttl: int, as_json: bool) -> None:
     """Change an audience."""
-    answer = service.call("PATCH", f"/v1/audiences/{segment(name)}", {"max_ttl": max_ttl})
-    _show(answer.value, as_json=as_json)
+    value = service.ask("PATCH", f"/v1/audiences/{segment(name)}", wire.read_audience, {"max_ttl": max_ttl})
+    _show(value, as_json=as_json)
 
 
 @click.group(no_args_is_help=False)
@@ -66,7 +70,7 @@ def keys() -> None:
 @service_options
 def list_keys(service: Service, *, audience: str, as_json: bool) -> None:
     """List an audience's keys, without their secrets."""
-    rows = service.rows(f"/v1/audiences/{segment(audience)}/keys", "keys", {})
+    rows = service.rows(f"/v1/audiences/{segment(audience)}/keys", "keys", _key(audience))
     if as_json:
         emit_list("keys", rows)
     else:
@@ -79,7 +83,7 @@ def list_keys(service: Service, *, audience: str, as_json: bool) -> None:
 @service_options
 def rotate_key(service: Service, *, audience: str, as_json: bool) -> None:
     """Mint with a fresh key from now on; tokens of the old one stay good."""
-    _show(service.post(f"/v1/audiences/{segment(audience)}/keys"), as_json=as_json)
+    _show(service.ask("POST", f"/v1/audiences/{segment(audience)}/keys", _key(audience)), as_json=as_json)
 
 
 @keys.command("revoke")
@@ -90,9 +94,14 @@ def rotate_key(service: Service, *, audience: str, as_json: bool) -> None:
 def revoke_key(service: Service, *, kid: str, audience: str | None, as_json: bool) -> None:
     """Revoke the key KID and every token that it minted."""
     if audience is None:
-        _show(service.post("/v1/revocations", {"key": kid}), as_json=as_json)
+        shape = partial(wire.read_revocation, repeated=False)
+        _show(service.ask("POST", "/v1/revocations", shape, {"key": kid}), as_json=as_json)
     else:
         service.call("DELETE", f"/v1/audiences/{segment(audience)}/keys/{segment(kid)}")
+
+
+def _key(audience: str) -> Callable[[object], KeyInfo]:
+    return partial(wire.read_key, audience=audience)
 
 
 def _show(value: dict[str, object], *, as_json: bool) -> None:

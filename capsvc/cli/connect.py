@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -24,6 +25,9 @@ DATA_DIR: Final = "capsvc-data"
 PAGE: Final = 200  # rows
 TIMEOUT: Final = 30  # seconds
 
+Shape = Callable[[object], object]
+"""Reads an answer; raises ``ValueError`` for one of another shape."""
+
 
 class Service:
     """The service that a command talks to. Raises `ServiceError` when it does not do what it is asked."""
@@ -37,15 +41,14 @@ class Service:
         """Send one request, read its answer."""
         return self._connection.call(Call(method, path, body, anonymous))
 
-    def get(self, path: str) -> dict[str, Any]:
-        """The object at an address."""
-        return self._object(self.call("GET", path))
+    def ask(self, method: str, path: str, shape: Shape, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """The object that answers a request; ``shape`` is what reads it in `capsvc.wire`."""
+        answer = self.call(method, path, body)
+        return _shaped(answer.value, shape, answer.status)
 
-    def post(self, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        """The object that answers a POST."""
-        return self._object(self.call("POST", path, body))
-
-    def rows(self, path: str, plural: str, query: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
+    def rows(
+        self, path: str, plural: str, shape: Shape, query: Mapping[str, str | None] = MappingProxyType({})
+    ) -> Iterator[dict[str, Any]]:
         """Every row of a list, page after page."""
         given = {name: value for name, value in query.items() if value is not None}
         cursor: str | None = None
@@ -56,7 +59,7 @@ class Service:
                 rows, following = wire.read_page(answer.value, plural)
             except ValueError:
                 raise unreadable(answer.status) from None
-            yield from rows
+            yield from (_shaped(row, shape, answer.status) for row in rows)
             if following is None:
                 return
             if following == cursor or not rows:
@@ -71,11 +74,13 @@ class Service:
         except (KeyError, TypeError, AttributeError):
             raise unreadable(answer.status) from None
 
-    @staticmethod
-    def _object(answer: Answer) -> dict[str, Any]:
-        if not isinstance(answer.value, dict):
-            raise unreadable(answer.status)
-        return answer.value
+
+def _shaped(value: Any, shape: Shape, status: int) -> dict[str, Any]:
+    try:
+        shape(value)
+    except ValueError:
+        raise unreadable(status) from None
+    return dict(value)
 
 
 def _text(value: object) -> str:

@@ -67,12 +67,12 @@ def emit_json(value: object) -> None:
 
 def emit_list(plural: str, rows: Iterable[object]) -> None:
     """Write ``{"<plural>": [...], "next": null}`` as the rows come, one a line. Raises `OutputError`."""
-    emit(f"{{{json.dumps(plural)}: [")
-    separator = "\n"
+    start = f"{{{json.dumps(plural)}: ["
+    before = start  # written with the first row, so that an error before it leaves no half of an object
     for row in rows:
-        emit(separator + json.dumps(row))
-        separator = ",\n"
-    emit('], "next": null}\n')
+        emit(f"{before}\n{json.dumps(row)}")
+        before = ","
+    emit(("" if before == "," else start) + '], "next": null}\n')
 
 
 def emit_fields(value: Mapping[str, object]) -> None:

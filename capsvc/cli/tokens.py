@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -166,7 +167,7 @@ def revoke(
     _check_revocation(request, file)
     if not request:
         request["token"] = read_token(file)
-    value = service.post("/v1/revocations", request)
+    value = service.ask("POST", "/v1/revocations", partial(wire.read_revocation, repeated=False), request)
     if as_json:
         emit_json(value)
     else:
@@ -200,7 +201,7 @@ def tokens() -> None:
 @service_options
 def list_tokens(service: Service, *, audience: str | None, subject: str | None, as_json: bool) -> None:
     """List tokens, oldest first."""
-    rows = service.rows("/v1/tokens", "tokens", {"audience": audience, "subject": subject})
+    rows = service.rows("/v1/tokens", "tokens", wire.read_token_row, {"audience": audience, "subject": subject})
     if as_json:
         emit_list("tokens", rows)
     else:
@@ -213,7 +214,7 @@ def list_tokens(service: Service, *, audience: str | None, subject: str | None, 
 @service_options
 def show_token(service: Service, *, id: str, as_json: bool) -> None:
     """Show what is kept of the token with this ID."""
-    value = service.get(f"/v1/tokens/{segment(id)}")
+    value = service.ask("GET", f"/v1/tokens/{segment(id)}", wire.read_token_row)
     if as_json:
         emit_json(value)
     else:
