@@ -32,10 +32,10 @@ from capsvc.authority.view import View
 from capsvc.errors import Denied
 from capsvc.grants import Grant, Verdict
 from capsvc.macaroon.chain import VerifiedMacaroon
+from caveats import SATISFIED as HOLDS
 from caveats import (
     ContextError,
     Refused,
-    Satisfied,
     Vocabulary,
     check,
     clock_values,
@@ -55,18 +55,15 @@ AHEAD: Final = 60  # seconds that an issue time may lie ahead of the clock
 
 
 class Ruling(NamedTuple):
-    """A token that allows the request: what was presented, what its caveats say, and the answer."""
+    """A token that allows the request: what was presented, what its caveats say, and the answer.
+
+    ``vocabulary`` and ``expires_at`` (Unix seconds) are what reading and answer were worked out from.
+    """
 
     presented: Presented
     reading: Reading
     grant: Grant
-
-
-class _Memo(NamedTuple):
-    """What was worked out from a remembered token, and from which vocabulary and expiry."""
-
     vocabulary: Vocabulary
-    ruling: Ruling
     expires_at: int
 
 
@@ -98,8 +95,8 @@ class Decider:
         if presented.key.audience != audience:
             raise Denied("wrong-audience")
         parsed = self._parsed_for(view, audience)
-        memo = _memo(presented, parsed.vocabulary)
-        reading = _read(parsed, presented, presented.match()) if memo is None else memo.ruling.reading
+        known = _known(presented, parsed.vocabulary)
+        reading = _read(parsed, presented, presented.match()) if known is None else known.reading
         try:
             _check_revocation(presented, reading, view)
             expires_at = _check_time(presented, reading, view, now)
@@ -109,12 +106,13 @@ class Decider:
             if explain:
                 denied.verdicts = _verdicts(reading, context, view.vocabulary, now)
             raise
-        if memo is not None and memo.expires_at == expires_at:
-            ruling = memo.ruling
+        if known is not None and known.expires_at == expires_at:
+            ruling = known
         else:
-            ruling = Ruling(presented, reading, _grant(presented, reading, expires_at))
+            grant = _grant(presented, reading, expires_at)
+            ruling = Ruling(presented, reading, grant, parsed.vocabulary, expires_at)
             if not presented.needs_discharges:  # discharges are matched anew each time
-                presented.memo = _Memo(parsed.vocabulary, ruling, expires_at)
+                presented.memo = ruling
         if explain:
             told = _verdicts(reading, context, view.vocabulary, now)
             return ruling._replace(grant=replace(ruling.grant, verdicts=told))
@@ -134,10 +132,10 @@ class Decider:
         return parsed
 
 
-def _memo(presented: Presented, vocabulary: Vocabulary) -> _Memo | None:
-    """Return what is remembered of a token under this very vocabulary."""
+def _known(presented: Presented, vocabulary: Vocabulary) -> Ruling | None:
+    """Return what was worked out of a remembered token under this very vocabulary."""
     memo = presented.memo
-    return memo if isinstance(memo, _Memo) and memo.vocabulary is vocabulary else None
+    return memo if isinstance(memo, Ruling) and memo.vocabulary is vocabulary else None
 
 
 def with_prefix(ruling: Ruling) -> Grant:
@@ -204,7 +202,7 @@ def judge(one: Check, values: Mapping[str, object]) -> str:
     if one.settled is not None or one.caveat is None:
         return one.settled or "caveat-malformed"
     outcome = check(one.caveat, values)
-    if isinstance(outcome, Satisfied):
+    if outcome is HOLDS:
         return SATISFIED
     return outcome.code if isinstance(outcome, Refused) else "caveat-refused"
 

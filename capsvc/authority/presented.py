@@ -5,7 +5,6 @@ What is proved is remembered by the bundle's text, bounded; that skips work, and
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -23,7 +22,8 @@ from capsvc.store.protocol import StoreUnavailable
 
 __all__ = ["Presented", "Presenter"]
 
-REMEMBERED: Final = 2048  # bundles
+SEEN: Final = 16_384  # hashes of bundles that were shown once
+YOUNG: Final = 1024  # bundles; twice as many are remembered at most
 REMEMBERED_OCTETS: Final = 4096  # of one bundle's text: longer ones are proved each time
 
 
@@ -67,15 +67,14 @@ class Presenter:
     def __init__(self, follow: Callable[[], View]) -> None:
         """Take the function that gives the state as it is now; it may raise `StoreUnavailable`."""
         self._follow = follow
-        self._remembered: dict[str, Presented] = {}
-        self._remembering = threading.Lock()
+        self._memory = _Memory()
 
     def present(self, bundle: str) -> tuple[Presented, View]:
         """Do steps 1 and 2, or find them done; also return the state that they were judged by.
 
         Raises `Denied`: ``too-large``, ``malformed``, ``invalid-token``, ``unavailable``.
         """
-        found = self._remembered.get(bundle) if isinstance(bundle, str) else None
+        found = self._memory.find(bundle) if isinstance(bundle, str) else None
         macaroons = None if found is not None else _decoded(bundle)
         try:
             view = self._follow()
@@ -84,16 +83,38 @@ class Presenter:
         # A key that has changed its state, or has gone, is another object.
         if found is None or view.keys.get(found.identifier.kid) is not found.key:
             found = _proved(macaroons or _decoded(bundle), view)
-            self._remember(bundle, found)
+            self._memory.keep(bundle, found)
         return found, view
 
-    def _remember(self, bundle: str, presented: Presented) -> None:
+
+class _Memory:
+    """Presented bundles by their text, from their second sight on, bounded.
+
+    What is shown but once leaves nothing behind but its hash. When the young ones are many, they become the old ones,
+    so forgetting costs nothing. Every step is one operation on a dict or set, which needs no lock.
+    """
+
+    __slots__ = ("_old", "_seen", "_young")
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._young: dict[str, Presented] = {}
+        self._old: dict[str, Presented] = {}
+
+    def find(self, bundle: str) -> Presented | None:
+        return self._young.get(bundle) or self._old.get(bundle)
+
+    def keep(self, bundle: str, presented: Presented) -> None:
         if len(bundle) > REMEMBERED_OCTETS:
             return
-        with self._remembering:
-            if len(self._remembered) >= REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
-            self._remembered[bundle] = presented
+        if hash(bundle) not in self._seen:
+            if len(self._seen) >= SEEN:
+                self._seen = set()
+            self._seen.add(hash(bundle))
+            return
+        if len(self._young) >= YOUNG:
+            self._old, self._young = self._young, {}
+        self._young[bundle] = presented
 
 
 def _decoded(bundle: str) -> tuple[UnverifiedMacaroon, ...]:

@@ -63,6 +63,8 @@ class _Known:
     check: Check
     upper: int | None = None
     lower: int | None = None
+    timed: bool = False
+    """Whether it has one of these bounds."""
     states: bool = False
     """Whether, from an issuer, it states a fact."""
     of_token: bool = False
@@ -106,10 +108,12 @@ class ParsedCaveats:
     def _place(self, unsettled: Check, caveat: Caveat) -> _Known:
         attribute = self.vocabulary.get(caveat.attribute) if isinstance(caveat, Comparison) else None
         fact = attribute is not None and attribute.fact
+        upper, lower = upper_bound(caveat), lower_bound(caveat)
         return _Known(
             unsettled,
-            upper_bound(caveat),
-            lower_bound(caveat),
+            upper,
+            lower,
+            timed=upper is not None or lower is not None,
             states=fact and unsettled.source == ISSUER and isinstance(caveat, Comparison) and caveat.operator == "=",
             of_token=fact or (attribute is not None and attribute.source == "audience"),
             fact=fact,
@@ -135,17 +139,16 @@ class Reading:
 
     __slots__ = ("asks_clock", "checks", "earliest_bound", "facts", "issuer_bound", "latest_start", "open_checks")
 
-    def __init__(
-        self, checks: list[Check], facts: dict[str, Fact], issued: list[_Known], everything: list[_Known]
-    ) -> None:
+    def __init__(self, checks: list[Check], facts: dict[str, Fact], issued: list[_Known], others: list[_Known]) -> None:
         self.checks = checks
         self.facts = facts
-        self.issuer_bound = min([known.upper for known in issued if known.upper is not None], default=None)
-        self.earliest_bound = min([known.upper for known in everything if known.upper is not None], default=None)
-        self.latest_start = max([known.lower for known in everything if known.lower is not None], default=None)
+        self.issuer_bound, start = _bounds(issued)
+        bound, later_start = _bounds(others)
+        self.earliest_bound = self.issuer_bound if bound is None else min(bound, self.issuer_bound or bound)
+        self.latest_start = start if later_start is None else max(later_start, start or 0)
         # All that is not satisfied for good and that step 6 does not judge.
         self.open_checks = [one for one in checks if one[3] != SATISFIED and one[4] != TIME]
-        self.asks_clock = any([one[4] == CLOCK for one in self.open_checks])
+        self.asks_clock = CLOCK in [one[4] for one in self.open_checks]
 
     @property
     def subject(self) -> str | None:
@@ -174,21 +177,36 @@ def read(
     """Read a root, whose first ``issuer_caveats`` are the issuer's, and its matched discharges."""
     caveats = root.macaroon.caveats
     issued = parsed.known(caveats[:issuer_caveats], ISSUER)
-    everything = issued + parsed.known(caveats[issuer_caveats:], HOLDER)
+    others = parsed.known(caveats[issuer_caveats:], HOLDER)
     for discharge in discharges:
-        everything += parsed.known(discharge.macaroon.caveats, DISCHARGE)
+        others += parsed.known(discharge.macaroon.caveats, DISCHARGE)
     facts = _stated(issued)
     said = {**facts, "audience": audience}
-    checks = [_settled(known, said) if known.of_token else known.check for known in everything]
-    return Reading(checks, facts, issued, everything)
+    checks = [_settled(known, said) if known.of_token else known.check for known in issued + others]
+    return Reading(checks, facts, issued, others)
+
+
+def _bounds(caveats: list[_Known]) -> tuple[int | None, int | None]:
+    """Return the earliest upper and the latest lower bound of time."""
+    upper: int | None = None
+    lower: int | None = None
+    for known in caveats:
+        if known.timed:
+            if known.upper is not None and (upper is None or known.upper < upper):
+                upper = known.upper
+            if known.lower is not None and (lower is None or known.lower > lower):
+                lower = known.lower
+    return upper, lower
 
 
 def _stated(issued: list[_Known]) -> dict[str, Fact]:
     """Return what the issuer states; of two values the first."""
     facts: dict[str, Fact] = {}
     for known in issued:
+        if not known.states:
+            continue
         caveat = known.check.caveat
-        if known.states and isinstance(caveat, Comparison) and isinstance(caveat.operand, str | int):
+        if isinstance(caveat, Comparison) and isinstance(caveat.operand, str | int):
             facts.setdefault(caveat.attribute, caveat.operand)
     return facts
 
