@@ -173,6 +173,27 @@ def test_a_worker_that_was_killed_is_replaced(serve: Serve, eventually: Eventual
     assert service.end() == 0
 
 
+def test_a_worker_that_cannot_start_again_is_tried_until_it_can(serve: Serve, eventually: Eventually) -> None:
+    """The others answer meanwhile, and the log says why there is one fewer."""
+    service = serve("--workers", 2)
+    key = service.data_dir / "master.key"
+    aside = key.rename(service.data_dir / "aside.key")
+    victim = min(service.workers())
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: "a worker cannot start: " in service.err())
+    assert "master.key" in service.err()
+    assert service.ask("GET", "/readyz")[0] == 200
+    aside.rename(key)
+    seen: set[str] = set()
+
+    def both_answer() -> bool:
+        seen.add(service.ask("GET", "/healthz")[1]["x-request-id"].split("-")[0])
+        return len(seen) == 2
+
+    eventually(both_answer)
+    assert service.end() == 0
+
+
 def test_a_revocation_through_one_worker_is_obeyed_by_the_other(serve: Serve) -> None:
     """Before the call that made it returns."""
     service = serve("--workers", 2)
