@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 __all__ = [
     "Audience",
@@ -31,8 +32,7 @@ class Verdict:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """A token allows a request. ``expires_at`` is the effective one: the earliest of every bound.
 
     ``verdicts`` is filled when an explanation was asked for, ``kid`` and ``branches`` (43 characters of base64url for

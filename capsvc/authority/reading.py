@@ -139,16 +139,35 @@ class Reading:
 
     __slots__ = ("asks_clock", "checks", "earliest_bound", "facts", "issuer_bound", "latest_start", "open_checks")
 
-    def __init__(self, checks: list[Check], facts: dict[str, Fact], issued: list[_Known], others: list[_Known]) -> None:
-        self.checks = checks
+    def __init__(self, facts: dict[str, Fact]) -> None:
         self.facts = facts
-        self.issuer_bound, start = _bounds(issued)
-        bound, later_start = _bounds(others)
-        self.earliest_bound = self.issuer_bound if bound is None else min(bound, self.issuer_bound or bound)
-        self.latest_start = start if later_start is None else max(later_start, start or 0)
-        # All that is not satisfied for good and that step 6 does not judge.
-        self.open_checks = [one for one in checks if one[3] != SATISFIED and one[4] != TIME]
-        self.asks_clock = CLOCK in [one[4] for one in self.open_checks]
+        self.checks: list[Check] = []
+        self.open_checks: list[Check] = []
+        """All that is not satisfied for good and that step 6 does not judge."""
+        self.asks_clock = False
+        self.issuer_bound: int | None = None
+        self.earliest_bound: int | None = None
+        self.latest_start: int | None = None
+
+    def add(self, caveats: list[_Known], said: Mapping[str, object]) -> None:
+        """Take in caveats, those on facts and audience settled by what the token says."""
+        checks, open_checks = self.checks, self.open_checks
+        for known in caveats:
+            one = _settled(known, said) if known.of_token else known.check
+            checks.append(one)
+            if known.timed:
+                self._bound(known)
+            elif one.settled != SATISFIED:
+                open_checks.append(one)
+                if one.about == CLOCK:
+                    self.asks_clock = True
+
+    def _bound(self, known: _Known) -> None:
+        upper, lower = known.upper, known.lower
+        if upper is not None and (self.earliest_bound is None or upper < self.earliest_bound):
+            self.earliest_bound = upper
+        if lower is not None and (self.latest_start is None or lower > self.latest_start):
+            self.latest_start = lower
 
     @property
     def subject(self) -> str | None:
@@ -177,26 +196,15 @@ def read(
     """Read a root, whose first ``issuer_caveats`` are the issuer's, and its matched discharges."""
     caveats = root.macaroon.caveats
     issued = parsed.known(caveats[:issuer_caveats], ISSUER)
-    others = parsed.known(caveats[issuer_caveats:], HOLDER)
+    reading = Reading(_stated(issued))
+    said = {**reading.facts, "audience": audience}
+    reading.add(issued, said)
+    reading.issuer_bound = reading.earliest_bound
+    if len(caveats) > issuer_caveats:
+        reading.add(parsed.known(caveats[issuer_caveats:], HOLDER), said)
     for discharge in discharges:
-        others += parsed.known(discharge.macaroon.caveats, DISCHARGE)
-    facts = _stated(issued)
-    said = {**facts, "audience": audience}
-    checks = [_settled(known, said) if known.of_token else known.check for known in issued + others]
-    return Reading(checks, facts, issued, others)
-
-
-def _bounds(caveats: list[_Known]) -> tuple[int | None, int | None]:
-    """Return the earliest upper and the latest lower bound of time."""
-    upper: int | None = None
-    lower: int | None = None
-    for known in caveats:
-        if known.timed:
-            if known.upper is not None and (upper is None or known.upper < upper):
-                upper = known.upper
-            if known.lower is not None and (lower is None or known.lower > lower):
-                lower = known.lower
-    return upper, lower
+        reading.add(parsed.known(discharge.macaroon.caveats, DISCHARGE), said)
+    return reading
 
 
 def _stated(issued: list[_Known]) -> dict[str, Fact]:
