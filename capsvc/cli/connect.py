@@ -102,16 +102,23 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
 def service_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that name a service and a credential; the command gets the `Service` they make."""
 
-    @click.option("--url", envvar="CAPSVC_URL", help="The service's address; else the data directory's serve.url.")
+    @click.option(
+        "--url",
+        envvar="CAPSVC_URL",
+        show_envvar=True,
+        help="The service's address; else the data directory's serve.url.",
+    )
     @click.option(
         "--credential-file",
         envvar="CAPSVC_CREDENTIAL_FILE",
+        show_envvar=True,
         type=click.Path(path_type=Path),
         help="A file with the credential; else the data directory's admin.token (to this machine alone).",
     )
     @click.option(
         "--data-dir",
         envvar="CAPSVC_DATA_DIR",
+        show_envvar=True,
         type=click.Path(path_type=Path),
         default=DATA_DIR,
         show_default=True,

@@ -137,7 +137,7 @@ class Client:
 
 
 class AsyncClient:
-    """`Client` for asyncio and trio.
+    """`Client` for asyncio.
 
     ``url`` is the service's address, ``credential`` a token or bundle of the audience ``capsvc``, ``timeout`` is
     in seconds; ``transport`` replaces the network (tests). Closing it, or leaving its ``async with``, closes its

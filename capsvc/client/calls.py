@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any, Final
 
 from capsvc import wire
 from capsvc.client.messages import Answer, Call, unreadable
 from capsvc.grants import Fact, Grant, Minted, Revocation
 
 __all__ = ["authorize_call", "mint_call", "read_grant", "read_minted", "read_revocation", "revoke_call"]
+
+_INSTANTS: Final = frozenset({"issued_at", "expires_at", "at"})
 
 
 def mint_call(
@@ -49,7 +52,7 @@ def mint_call(
 def read_minted(answer: Answer) -> Minted:
     """The minted token. Raises `ServiceError`."""
     try:
-        return wire.read_minted(answer.value)
+        return wire.read_minted(_with_instants(answer.value))
     except ValueError:
         raise unreadable(answer.status) from None
 
@@ -65,7 +68,7 @@ def authorize_call(
 def read_grant(answer: Answer, audience: str) -> Grant:
     """The grant, which must be for the audience that was asked about. Raises `Denied`, `ServiceError`."""
     try:
-        grant = wire.read_decision(answer.value)
+        grant = wire.read_decision(_with_instants(answer.value))
     except ValueError:
         raise unreadable(answer.status) from None
     if answer.status != HTTPStatus.OK or grant.audience != audience:
@@ -97,9 +100,22 @@ def revoke_call(
 def read_revocation(answer: Answer) -> Revocation:
     """The revocation that is in force. Raises `ServiceError`."""
     try:
-        return wire.read_revocation(answer.value, repeated=answer.status == HTTPStatus.OK)
+        return wire.read_revocation(_with_instants(answer.value), repeated=answer.status == HTTPStatus.OK)
     except ValueError:
         raise unreadable(answer.status) from None
+
+
+def _with_instants(value: Any) -> Any:
+    """The answer, whose instants are spelled as the contract spells them: in UTC, so that values of them are aware.
+
+    Raises:
+        ValueError: for another spelling.
+
+    """
+    if isinstance(value, dict):
+        for name in _INSTANTS & value.keys():
+            wire.parse_instant(value[name] if isinstance(value[name], str) else "")
+    return value
 
 
 def _aware(instant: datetime | None) -> datetime | None:

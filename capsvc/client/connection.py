@@ -108,7 +108,7 @@ class Connection(_Base):
 
 
 class AsyncConnection(_Base):
-    """`Connection` for asyncio and trio."""
+    """`Connection` for asyncio."""
 
     def __init__(
         self, url: str, credential: str | None, *, timeout: float, transport: httpx.AsyncBaseTransport | None = None

@@ -57,7 +57,7 @@ def test_every_option_is_explained(run: Run) -> None:
             assert [p.name for p in one.params if p.param_type_name == "option" and not p.help] == []
 
 
-def test_version(process: Run, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """--version names the program and the version that the distribution has."""
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     monkeypatch.setattr("importlib.metadata.version", lambda _name: wanted)
