@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 from starlette.types import Send
 
-__all__ = ["NO_STORE", "Answer", "Header", "json_answer", "send_answer"]
+__all__ = ["JSON", "NO_SNIFF", "NO_STORE", "Answer", "Header", "json_answer", "send_answer"]
 
 Header = tuple[bytes, bytes]
 

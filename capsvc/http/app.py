@@ -16,10 +16,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from capsvc.config import Settings
+from capsvc.http.answers import NO_SNIFF, Answer
 from capsvc.http.audiences import Audiences
 from capsvc.http.logs import AccessLog
 from capsvc.http.meta import Meta
-from capsvc.http.problems import Problem, problem_answer
+from capsvc.http.problems import Problem, internal_error, problem_answer
 from capsvc.http.resource import Resource
 from capsvc.http.revocations import Revocations, oauth_answer
 from capsvc.http.service import Service
@@ -58,7 +59,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
 
     app = _Application(
         routes=[resource.route() for resource in resources(service)],
-        exception_handlers={HTTPException: _no_such_route},
+        exception_handlers={HTTPException: _no_such_route, Exception: _fault},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a trailing slash is another address, and none of ours
@@ -119,7 +120,16 @@ def resources(service: Service) -> list[Resource]:
 
 async def _no_such_route(_request: Request, _error: Exception) -> Response:
     """What Starlette's router cannot place: only 404, since each path answers for its own methods."""
-    status, body, headers = _NOT_FOUND
+    return _response(_NOT_FOUND)
+
+
+async def _fault(_request: Request, _error: Exception) -> Response:
+    """A fault of ours, of which the access log tells the place and the caller learns nothing."""
+    return _response(problem_answer(internal_error()))
+
+
+def _response(answer: Answer) -> Response:
+    status, body, headers = answer
     response = Response(body, status)
-    response.raw_headers.extend([*headers, (b"x-content-type-options", b"nosniff")])
+    response.raw_headers.extend([*headers, NO_SNIFF])
     return response

@@ -28,6 +28,7 @@ class Clock:
         self.now = now
 
     def __call__(self):
+        """Unix seconds."""
         return self.now
 
 
@@ -46,10 +47,12 @@ class Answer:
 
     @property
     def json(self) -> Any:
+        """The body's value."""
         return json.loads(self.body)
 
     @property
     def code(self):
+        """The body's code."""
         return self.json["code"]
 
     @property
@@ -70,9 +73,11 @@ class Api:
 
     @property
     def authority(self) -> Authority:
+        """What the application opened."""
         return self.app.state.authority
 
     def close(self):
+        """Let go of everything."""
         self._runner.close()
         self.authority.close()
 
@@ -121,9 +126,11 @@ class Api:
         return self.send(method, target, [*given, *headers], [octets])
 
     def get(self, target, credential=None):
+        """An ordinary GET."""
         return self.call("GET", target, credential=credential)
 
     def post(self, target, body=None, credential=None):
+        """An ordinary POST."""
         return self.call("POST", target, body, credential)
 
     def mint(self, credential=None, **fields):
