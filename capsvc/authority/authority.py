@@ -14,7 +14,7 @@ from typing import Final, Self, TypeVar
 from capsvc.authority.audit import AuditLog
 from capsvc.authority.credential import Credential
 from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
-from capsvc.authority.declarations import declare
+from capsvc.authority.declarations import declare, declared_anew
 from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation, write_new_secret
 from capsvc.authority.instants import seconds_of
 from capsvc.authority.keeping import Keeping, audience_of, check_max_ttl, check_name, key_info
@@ -441,7 +441,9 @@ class Authority:
             self._keeping.rotate(tx, ADMINISTRATORS, now, None)
 
     def _declare(self, now: int) -> None:
-        self._store.write(lambda tx: declare(tx, self._settings.attributes, now)).result()
+        declared = self._settings.attributes
+        if declared_anew(self._follower.view().vocabulary, declared):
+            self._store.write(lambda tx: declare(tx, declared, now)).result()
 
     def _make_admin_token(self) -> None:
         path = admin_token_path(self._settings)

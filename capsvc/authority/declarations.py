@@ -9,7 +9,7 @@ from capsvc.store.protocol import Transaction
 from capsvc.store.records import AttributeRecord, Change
 from caveats import Attribute, DeclarationError, Vocabulary
 
-__all__ = ["declare", "vocabulary_of"]
+__all__ = ["declare", "declared_anew", "vocabulary_of"]
 
 
 def _declaration(record: AttributeRecord) -> dict[str, object]:
@@ -26,18 +26,21 @@ def vocabulary_of(records: Iterable[AttributeRecord]) -> Vocabulary:
     return Vocabulary.from_declarations({record.name: _declaration(record) for record in records})
 
 
-def declare(tx: Transaction, declared: Mapping[str, Mapping[str, object]], now: int) -> None:
-    """Add what the file declares and the database does not have yet.
+def declared_anew(before: Vocabulary, declared: Mapping[str, Mapping[str, object]]) -> list[Attribute]:
+    """Return what the file declares and the vocabulary does not have yet.
 
     Raises `StartError` (exit 2) for a declaration that differs from what was declared before: tokens that rely on it
     are out there.
     """
-    before = vocabulary_of(tx.attributes())
     try:
         after = before.declare_all(declared)
     except DeclarationError as error:
         raise StartError("settings", str(error), exit_code=2) from None
-    for attribute in after:
-        if attribute != before.get(attribute.name):
-            tx.put_attribute(_record(attribute))
-            tx.append_change(Change("attribute", None, now, now, name=attribute.name))
+    return [attribute for attribute in after if attribute != before.get(attribute.name)]
+
+
+def declare(tx: Transaction, declared: Mapping[str, Mapping[str, object]], now: int) -> None:
+    """Add to the database what the file declares anew. Raises `StartError` as `declared_anew`."""
+    for attribute in declared_anew(vocabulary_of(tx.attributes()), declared):
+        tx.put_attribute(_record(attribute))
+        tx.append_change(Change("attribute", None, now, now, name=attribute.name))

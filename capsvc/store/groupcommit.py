@@ -27,8 +27,9 @@ _Work = tuple[Callable[[], Any], "Future[Any]"]
 class GroupCommit:
     """Runs submitted writes on one connection, in order, many to a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, announce: Callable[[], None]) -> None:
-        """``announce`` is called after each commit, before anybody who waits for it is answered."""
+    def __init__(self, connection: sqlite3.Connection, begin: Callable[[], None], announce: Callable[[], None]) -> None:
+        """``begin`` begins a transaction; ``announce`` is called after each commit, before anybody is answered."""
+        self._begin = begin
         self._announce = announce
         self._connection = connection
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -81,31 +82,35 @@ class GroupCommit:
 
     def _commit(self, group: list[_Work]) -> list[Any]:
         """Run a group in one transaction; return each one's result, or the exception that it came to."""
-        execute = self._connection.execute
         try:
-            execute("BEGIN IMMEDIATE")
-            outcomes = [self._run_one(work) for work, _ in group]
-            execute("COMMIT")
+            return self._run_all(group)
+        except _HalfDoneError as error:
+            self._undo()
+            # Its effects cannot be undone alone, so everybody gets a transaction of his own.
+            return [error.error] if len(group) == 1 else [self._commit([work])[0] for work in group]
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be told that it is done
             self._undo()
             failure = StoreUnavailable(str(error))
             failure.__cause__ = error
-            return [failure] * len(group)
+            return [_Raised(failure)] * len(group)
+
+    def _run_all(self, group: list[_Work]) -> list[Any]:
+        self._begin()
+        outcomes = [self._run_one(work) for work, _ in group]
+        self._connection.execute("COMMIT")
         return outcomes
 
     def _run_one(self, work: Callable[[], Any]) -> Any:
-        """Run one write so that its failure undoes itself alone. A failing database ends the whole group."""
-        execute = self._connection.execute
-        execute("SAVEPOINT one")
+        """Run one write. One that raises before it wrote anything harms nobody; a failing database ends the group."""
+        before = self._connection.total_changes
         try:
-            outcome = work()
+            return work()
         except sqlite3.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller, who gets it from the future
-            execute("ROLLBACK TO one")
-            outcome = _Raised(error)
-        execute("RELEASE one")
-        return outcome
+        except Exception as error:
+            if self._connection.total_changes != before:
+                raise _HalfDoneError(_Raised(error)) from error
+            return _Raised(error)
 
     def _undo(self) -> None:
         # The transaction may be gone already: SQLite rolls back by itself on a full disk.
@@ -122,11 +127,17 @@ class _Raised:
         self.error = error
 
 
+class _HalfDoneError(Exception):
+    """A write raised after it had changed something."""
+
+    def __init__(self, error: _Raised) -> None:
+        super().__init__()
+        self.error = error
+
+
 def _settle(group: list[_Work], outcomes: list[Any]) -> None:
     for (_, future), outcome in zip(group, outcomes, strict=True):
         if isinstance(outcome, _Raised):
             future.set_exception(outcome.error)
-        elif isinstance(outcome, StoreUnavailable):
-            future.set_exception(outcome)
         else:
             future.set_result(outcome)

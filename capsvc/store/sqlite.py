@@ -99,7 +99,7 @@ class SqliteStore:
         self._data_version = 0
         self._next_look = 0.0
         self._transaction = SqliteTransaction(self._writer)
-        self._commits = GroupCommit(self._writer, self._beacon.light)
+        self._commits = GroupCommit(self._writer, self._transaction.begin, self._beacon.light)
 
     @classmethod
     def create(cls, path: Path, fill: Callable[[Transaction], None]) -> SqliteStore:

@@ -32,10 +32,21 @@ _INSERT_TOKEN = (
 
 
 class SqliteTransaction:
-    """A `Transaction`. Only the writer's thread uses it, between BEGIN and COMMIT."""
+    """A `Transaction`. Only the writer's thread uses it, between BEGIN and COMMIT.
+
+    What every mint of a group asks for is read once: nobody else can write until the group ends.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
+        self._active_kids: dict[str, str | None] = {}
+        self._last_mac: bytes | None = None
+
+    def begin(self) -> None:
+        """Begin to write; wait for whoever does. What was read in an earlier transaction is forgotten."""
+        self._active_kids.clear()
+        self._last_mac = None
+        self._execute("BEGIN IMMEDIATE")
 
     def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._execute(query, values).fetchone()
@@ -69,11 +80,14 @@ class SqliteTransaction:
 
     def active_kid(self, audience: str) -> str | None:
         """See `Transaction.active_kid`."""
-        row = self._one("SELECT kid FROM keys WHERE audience = ? AND state = 'active'", audience)
-        return None if row is None else row[0]
+        if audience not in self._active_kids:
+            row = self._one("SELECT kid FROM keys WHERE audience = ? AND state = 'active'", audience)
+            self._active_kids[audience] = None if row is None else row[0]
+        return self._active_kids[audience]
 
     def put_key(self, record: KeyRecord) -> None:
         """See `Transaction.put_key`."""
+        self._active_kids.clear()
         self._execute(
             "INSERT INTO keys (kid, audience, state, created_at, secret, mac) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (kid) DO UPDATE SET state = excluded.state, mac = excluded.mac",
@@ -82,6 +96,7 @@ class SqliteTransaction:
 
     def delete_key(self, kid: str) -> None:
         """See `Transaction.delete_key`."""
+        self._active_kids.clear()
         self._execute("DELETE FROM keys WHERE kid = ?", (kid,))
 
     def put_box_key(self, record: BoxKeyRecord) -> None:
@@ -200,8 +215,10 @@ class SqliteTransaction:
 
     def last_audit_mac(self) -> bytes | None:
         """See `Transaction.last_audit_mac`."""
-        row = self._one("SELECT mac FROM audit ORDER BY seq DESC LIMIT 1")
-        return None if row is None else row[0]
+        if self._last_mac is None:
+            row = self._one("SELECT mac FROM audit ORDER BY seq DESC LIMIT 1")
+            self._last_mac = None if row is None else row[0]
+        return self._last_mac
 
     def append_audit(self, record: AuditRecord) -> None:
         """See `Transaction.append_audit`."""
@@ -220,6 +237,7 @@ class SqliteTransaction:
                 record.mac,
             ),
         )
+        self._last_mac = record.mac
 
     def sweepable_keys(self, before: int) -> list[str]:
         """See `Transaction.sweepable_keys`."""
