@@ -24,6 +24,7 @@ PORT: Final = 8700
 DATA_DIR: Final = "capsvc-data"
 PAGE: Final = 200  # rows
 TIMEOUT: Final = 30  # seconds
+TIMEOUTS: Final = (1, 3600)  # seconds: the shortest and the longest
 
 Shape = Callable[[object], object]
 """Reads an answer; raises ``ValueError`` for one of another shape."""
@@ -54,7 +55,8 @@ class Service:
         cursor: str | None = None
         while True:
             after = {} if cursor is None else {"after": cursor}
-            answer = self.call("GET", f"{path}?{urlencode({**given, 'limit': PAGE, **after})}")
+            query_text = urlencode({**given, "limit": PAGE, **after}, errors="surrogateescape")
+            answer = self.call("GET", f"{path}?{query_text}")
             try:
                 rows, following = wire.read_page(answer.value, plural)
             except ValueError:
@@ -90,8 +92,8 @@ def _text(value: object) -> str:
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path, whatever is in it."""
-    return quote(text, safe="").replace(".", "%2E")
+    """Text as one segment of a path, whatever is in it: no slash or dots that would lead elsewhere."""
+    return quote(text, safe="", errors="surrogateescape").replace(".", "%2E")
 
 
 def json_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -131,7 +133,7 @@ def service_options(command: Callable[..., None]) -> Callable[..., None]:
     def connected(*, url: str | None, credential_file: Path | None, data_dir: Path, timeout: int, **given: Any) -> None:
         origin = _origin(url, data_dir)
         credential = read_credential(_credential_path(origin, credential_file, data_dir))
-        connection = Connection(origin.base, credential, timeout=max(timeout, 1))
+        connection = Connection(origin.base, credential, timeout=min(max(timeout, TIMEOUTS[0]), TIMEOUTS[1]))
         try:
             command(Service(connection), **given)
         finally:

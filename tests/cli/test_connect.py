@@ -191,6 +191,13 @@ def test_a_service_that_hangs(run: Run, live: Live, serve_octets: Serve) -> None
     assert "in time" in run("tokens", "list", *options).refused(3, "unavailable")
 
 
+def test_timeouts_out_of_range(run: Run, live: Live) -> None:
+    """A timeout of nothing, or of ages, is brought into range; one that is no duration is a usage error."""
+    for timeout in ("0", "999999999999d"):
+        assert _list(run, "--timeout", timeout, env=live.env).done()
+    _list(run, "--timeout", "never", env=live.env).refused(2, "usage")
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_a_list_that_never_ends(run: Run, live: Live, serve_octets: Serve, options: list[str]) -> None:
     """A service that gives the same page for ever is given up: exit 3."""

@@ -255,6 +255,11 @@ def test_no_token(run: Run, arguments: list[str]) -> None:
     assert "\\x1b" in run(*arguments, "a\x1b[31m").refused(2, "usage")
 
 
+def test_endless_input(run: Run) -> None:
+    """Input without end is given up at the bound."""
+    run("inspect", "/dev/zero").refused(1, "too-large")
+
+
 def test_attenuate(run: Run, root: Root) -> None:
     """What comes out has the caveats after those that were there, every earlier octet as it was."""
     token = root("floor in 1,2")

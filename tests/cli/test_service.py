@@ -305,7 +305,21 @@ def test_keys(ask: Ask) -> None:
 
 def test_tokens_show_refuses(ask: Ask) -> None:
     """An id that there is not, or is none, is `not-found`, and never another address of the service."""
-    for odd in ("nosuch", "A" * 22, "..", ".", "../audiences", "a/b", "?limit=1", "#", "%2e%2e", " ", "\u00e9", "-"):
+    for odd in (
+        "nosuch",
+        "A" * 22,
+        "..",
+        ".",
+        "../audiences",
+        "a/b",
+        "?limit=1",
+        "#",
+        "%2e%2e",
+        " ",
+        "\u00e9",
+        "\udcff",
+        "-",
+    ):
         ask("tokens", "show", "--", odd).refused(1, "not-found")
 
 
@@ -320,7 +334,8 @@ def test_list_follows_pages(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     assert paged == whole
     assert len(paged["tokens"]) == 5
     assert len(ask("tokens", "list", "--subject", "pages").done().splitlines()) == 5
-    assert json.loads(ask("tokens", "list", "--audience", "nosuch", "--json").done()) == {"tokens": [], "next": None}
+    for odd in ("nosuch", "a&limit=0", "a#b", "\u00e9", ""):
+        assert json.loads(ask("tokens", "list", "--audience", odd, "--json").done()) == {"tokens": [], "next": None}
 
 
 def test_no_secret_in_lists(ask: Ask) -> None:

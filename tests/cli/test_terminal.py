@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -10,7 +11,7 @@ import subprocess
 
 import pytest
 
-from .conftest import Live, Root, Run, command, environment
+from .conftest import TID, Live, Root, Run, command, environment
 
 LONG = "action in " + ",".join(f"operation-{number:02}" for number in range(20))
 
@@ -52,6 +53,17 @@ def test_lines_are_wrapped_on_a_terminal_alone(run: Run, root: Root) -> None:
     shown = _on_terminal("inspect", stdin=token, env={"NO_COLOR": "1"})
     assert max(map(len, shown.splitlines())) <= 60
     assert any(LONG in line for line in run("inspect", stdin=token).done().splitlines())
+
+
+def test_a_token_is_typed_on_a_terminal(root: Root) -> None:
+    """On a terminal without FILE a command reads what is typed until ^D."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(command("inspect", "--json"), stdin=slave, stdout=subprocess.PIPE, env=environment())
+    os.close(slave)
+    os.write(master, root().encode() + b"\n\x04")
+    out, _ = process.communicate(timeout=60)
+    os.close(master)
+    assert (process.returncode, json.loads(out)["id"]) == (0, TID)
 
 
 @pytest.mark.parametrize("arguments", [["audiences", "list"], ["keys", "list"], ["tokens", "list"]])
