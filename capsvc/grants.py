@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 __all__ = [
     "Audience",
@@ -32,7 +31,8 @@ class Verdict:
     verdict: str
 
 
-class Grant(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Grant:
     """A token allows a request. ``expires_at`` is the effective one: the earliest of every bound.
 
     ``verdicts`` is filled when an explanation was asked for, ``kid`` and ``branches`` (43 characters of base64url for

@@ -19,6 +19,7 @@ off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -114,7 +115,7 @@ class Decider:
                 presented.memo = ruling
         if explain:
             told = _verdicts(reading, context, view.vocabulary, now)
-            return ruling._replace(grant=ruling.grant._replace(verdicts=told))
+            return ruling._replace(grant=replace(ruling.grant, verdicts=told))
         return ruling
 
     def reading_of(self, presented: Presented, view: View) -> Reading:
@@ -140,7 +141,7 @@ def _known(presented: Presented, vocabulary: Vocabulary) -> Ruling | None:
 def with_prefix(ruling: Ruling) -> Grant:
     """Return the answer with what a verifier needs to decide on this token's descendants by itself."""
     branches = tuple([branch_text(branch) for branch in ruling.presented.branches()])
-    return ruling.grant._replace(kid=ruling.presented.key.kid, branches=branches)
+    return replace(ruling.grant, kid=ruling.presented.key.kid, branches=branches)
 
 
 def _read(parsed: ParsedCaveats, presented: Presented, matched: tuple[VerifiedMacaroon, ...]) -> Reading:
