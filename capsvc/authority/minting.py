@@ -27,7 +27,18 @@ from capsvc.macaroon.encoding import b64encode
 from capsvc.macaroon.identifier import Identifier
 from capsvc.store.protocol import Transaction
 from capsvc.store.records import Minter, TokenRecord
-from caveats import Caveat, CaveatError, Comparison, ContextError, Vocabulary, compare, encode, parse, upper_bound
+from caveats import (
+    Caveat,
+    CaveatError,
+    Comparison,
+    ContextError,
+    Vocabulary,
+    compare,
+    context_value,
+    encode,
+    parse,
+    upper_bound,
+)
 
 __all__ = ["MintRequest", "Minting", "TooEarlyError", "check_request", "check_subject"]
 
@@ -140,7 +151,7 @@ def _fact(vocabulary: Vocabulary, name: str, value: Fact) -> Comparison:
     if attribute is None or not attribute.fact:
         raise CaveatError("caveat-unknown", "a fact is an attribute that is declared as one")
     try:
-        return compare(vocabulary, name, "=", attribute.type.from_context(value))
+        return compare(vocabulary, name, "=", context_value(attribute, value))
     except ContextError as error:
         raise CaveatError("caveat-malformed", f"the fact {name}: {error.message}") from None
 
