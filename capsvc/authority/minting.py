@@ -6,6 +6,7 @@ Every token gets an upper bound of time from the issuer. Facts come from the req
 from __future__ import annotations
 
 import secrets
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,8 +110,14 @@ def check_request(
 
 
 def _check_label(label: str | None) -> None:
-    if label is not None and (not isinstance(label, str) or len(label) > LABEL_CHARACTERS or not label.isprintable()):
-        raise RequestError("bad-request", f"A label is text of at most {LABEL_CHARACTERS} printable characters.")
+    if label is None:
+        return
+    if not isinstance(label, str) or len(label) > LABEL_CHARACTERS or any(map(_is_control, label)):
+        raise RequestError("bad-request", f"A label is text of at most {LABEL_CHARACTERS} characters, none a control.")
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs"}  # controls, and halves of surrogate pairs
 
 
 def _checked_end(ttl: int | None, expires_at: datetime | None, now: int, max_ttl: int) -> int | None:
