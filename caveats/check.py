@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NoReturn, TypeAlias, assert_never
+from typing import Final, Literal, NoReturn, TypeAlias, assert_never, cast
 
 from caveats.caveat import Caveat, Comparison, Declared, TimeBefore, Undeclared
 from caveats.limits import NANOSECONDS
@@ -86,5 +86,4 @@ def _time_operand(caveat: Caveat, operator: str) -> int | None:
     """What ``time`` is compared with by that operator, in nanoseconds, if this is what the caveat does."""
     if not isinstance(caveat, Comparison) or (caveat.attribute, caveat.operator) != ("time", operator):
         return None
-    seconds = caveat.operand
-    return seconds * NANOSECONDS if isinstance(seconds, int) else None
+    return cast("int", caveat.operand) * NANOSECONDS

@@ -131,16 +131,16 @@ def _comparison(attribute: Attribute, operator: str, value: str) -> Comparison:
 
 def _undeclared(name: str, operator: str, value: str) -> Undeclared:
     """The caveat on an attribute of unknown type, if some type has that operator and value; raises CaveatError."""
-    for kind in TYPES.values():
-        if operator in kind.operators and _is_operand(kind, operator, value):
-            return Undeclared(name, operator, value)
     value_at = len(name) + len(operator) + 2
+    for kind in TYPES.values():
+        if operator in kind.operators and _is_operand(kind, operator, value, value_at):
+            return Undeclared(name, operator, value)
     raise CaveatError("caveat-malformed", f"No type that has the operator {operator} has such a value.", value_at)
 
 
-def _is_operand(kind: ValueType, operator: str, value: str) -> bool:
+def _is_operand(kind: ValueType, operator: str, value: str, offset: int) -> bool:
     try:
-        kind.parse_operand(operator, value)
+        kind.parse_operand(operator, value, offset)
     except CaveatError:
         return False
     return True

@@ -58,7 +58,7 @@ class Path(ValueType):
         """From a request's path, which may be longer and hold ``*``; see `ValueType.from_context`."""
         return normal_path(as_text(raw))
 
-    def parse_operand(self, operator: str, text: str, offset: int = 0) -> object:
+    def parse_operand(self, operator: str, text: str, offset: int) -> object:
         """See `ValueType.parse_operand`."""
         if operator == "under" and text.endswith("/") and text != "/":
             raise CaveatError("caveat-malformed", "After under a path ends without /, but for the root.", offset)

@@ -67,7 +67,7 @@ class ValueType(ABC):
         except ValueError as error:
             raise CaveatError("caveat-malformed", sentence(error), offset) from None
 
-    def parse_operand(self, operator: str, text: str, offset: int = 0) -> object:
+    def parse_operand(self, operator: str, text: str, offset: int) -> object:
         """What stands after the operator: one value, or a tuple of them after ``in``; raises CaveatError as `parse`."""
         return self._parse_list(text, offset) if operator == "in" else self.parse(text, offset)
 

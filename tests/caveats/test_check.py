@@ -8,6 +8,8 @@ import pytest
 
 from caveats import (
     SATISFIED,
+    TYPES,
+    Address,
     Comparison,
     Refused,
     Satisfied,
@@ -43,6 +45,17 @@ class Vague(ValueType):
 def test_only_true_is_true() -> None:
     """A comparison that answers anything but True refuses."""
     assert check(Comparison("x", "=", "a", Vague()), {"x": "a"}) == Refused("caveat-refused")
+
+
+def test_comparing_gives_a_bool() -> None:
+    """Every type answers True or False, and nothing that only looks it."""
+    network = TYPES["network"].parse("10.0.0.0/8")
+    assert TYPES["network"].holds("in", Address(4, 10 << 24), (network,)) is True
+    assert TYPES["network"].holds("in", Address(4, 11 << 24), (network,)) is False
+    assert TYPES["path"].holds("under", "/a/b", "/a") is True
+    assert TYPES["path"].holds("under", "/ab", "/a") is False
+    assert TYPES["word"].holds("in", "a", ("a", "b")) is True
+    assert TYPES["word"].holds("in", "c", ("a", "b")) is False
 
 
 def test_a_kind_of_caveat_that_nobody_knows_is_not_checked() -> None:

@@ -8,13 +8,17 @@ import pickle
 import pytest
 
 from caveats import (
+    SATISFIED,
     TYPES,
+    Attribute,
     CaveatError,
     Comparison,
     Declared,
     Network,
+    Refused,
     TimeBefore,
     Undeclared,
+    ValueType,
     Vocabulary,
     compare,
     declare,
@@ -344,6 +348,45 @@ def test_caveats_are_values(vocabulary: Vocabulary) -> None:
     with pytest.raises(AttributeError):
         caveat.attribute = "x"  # type: ignore[misc,union-attr]
     assert TYPES["word"] == type(TYPES["word"])()
+
+
+def test_a_value_alone() -> None:
+    """A type reads a value that stands in no caveat: what is wrong then begins at 0, or where it is said to stand."""
+    assert TYPES["clock"].parse("09:30") == 570
+    for where, position in (((), 0), ((7,), 7)):
+        with pytest.raises(CaveatError, match="HH:MM") as refusal:
+            TYPES["clock"].parse("9:30", *where)
+        assert (refusal.value.code, refusal.value.position) == ("caveat-malformed", position)
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=list(TYPES))
+def test_types_are_values(kind: ValueType) -> None:
+    """The types are shared by all vocabularies: nothing can be changed on one or hung on it."""
+    assert isinstance(hash(kind), int)
+    assert not hasattr(kind, "__dict__")
+    with pytest.raises((AttributeError, TypeError)):
+        kind.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        TimeBefore(0),
+        Declared("a", "b"),
+        Undeclared("a", "=", "b"),
+        Comparison("floor", "=", 1, TYPES["integer"]),
+        Attribute("x", TYPES["word"]),
+        SATISFIED,
+        Refused("caveat-refused"),
+    ],
+)
+def test_values_are_frozen(value: object) -> None:
+    """What has been parsed, declared or decided does not change afterwards."""
+    assert isinstance(hash(value), int)
+    assert not hasattr(value, "__dict__")
+    for name in (*type(value).__dataclass_fields__, "else"):  # type: ignore[attr-defined]
+        with pytest.raises((AttributeError, TypeError)):
+            setattr(value, name, "other")
 
 
 def test_an_error_survives_copying(vocabulary: Vocabulary) -> None:
