@@ -76,7 +76,14 @@ def test_other_identifiers_are_refused(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"kid": "x"}, {"tid": "A" * 21 + "B"}, {"issued_at": -1}, {"issuer_caveats": 100}, {"kid": "0123456789abcdef.x"}],
+    [
+        {"kid": "x"},
+        {"issued_at": 1_790_000_000.5},
+        {"tid": "A" * 21 + "B"},
+        {"issued_at": -1},
+        {"issuer_caveats": 100},
+        {"kid": "0123456789abcdef.x"},
+    ],
 )
 def test_no_other_identifier_is_written(changed: dict[str, object]) -> None:
     """A part that could not be read back is not written."""
