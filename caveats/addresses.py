@@ -74,10 +74,10 @@ def read_network(text: str) -> Network:
         ValueError: the text is not canonical, has host bits, is /0, or lies inside ::ffff:0:0/96.
 
     """
-    base, slash, length = text.partition("/")
+    base, _, length = text.partition("/")
     version, number = read_address(base)
     bits = _BITS[version]
-    if not slash or not _PREFIX_LENGTH.fullmatch(length) or int(length) > bits:
+    if not _PREFIX_LENGTH.fullmatch(length) or int(length) > bits:
         raise ValueError(f"a network ends in / and a number of bits, 1 to {bits}, without leading zeros")
     mask = (1 << bits) - (1 << bits - int(length))
     if number & ~mask:
