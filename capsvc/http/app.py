@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TextIO, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from capsvc.config import Settings
 from capsvc.http.answers import NO_SNIFF, Answer
 from capsvc.http.audiences import Audiences
+from capsvc.http.lines import LineWriter
 from capsvc.http.logs import AccessLog
 from capsvc.http.meta import Meta
 from capsvc.http.problems import Problem, internal_error, problem_answer
@@ -47,6 +48,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
 
     """
     service = Service(settings, clock)
+    log = LineWriter(sys.stderr)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -56,12 +58,14 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
             yield
         finally:
             service.close()
+            log.flush()
 
     app = _Application(
         routes=[resource.route() for resource in resources(service)],
         exception_handlers={HTTPException: _no_such_route, Exception: _fault},
         lifespan=lifespan,
     )
+    app.log = log
     app.router.redirect_slashes = False  # a trailing slash is another address, and none of ours
     app.state.authority = service.authority
     return app
@@ -74,12 +78,14 @@ class _Application(Starlette):
     the list of routes. An embedding program's middleware, if there is any, stays around it.
     """
 
+    log: LineWriter
+
     def build_middleware_stack(self) -> ASGIApp:
         """See ``Starlette.build_middleware_stack``."""
         stack = super().build_middleware_stack()
         if not self.user_middleware:
             stack = _short_way(self.routes[0], stack)
-        return AccessLog(stack, stream=sys.stderr)
+        return AccessLog(stack, stream=cast("TextIO", self.log))  # of a stream it needs no more
 
 
 def _short_way(route: BaseRoute, otherwise: ASGIApp) -> ASGIApp:

@@ -40,7 +40,11 @@ class Resource:
         """Answer one request."""
         scope["route"] = self.path  # for the access log, which must not show the path itself
         try:
-            answer = await self._answer(scope, receive)
+            path = self._path_as_sent(scope)
+            handler = self.handlers.get(scope["method"])
+            if handler is None:
+                raise Problem(405, "method-not-allowed", headers=(self._allow,))
+            answer = await handler(Incoming(scope, receive, path))
         except Problem as problem:
             answer = self._respond(problem)
         except RequestError as error:
@@ -48,13 +52,6 @@ class Resource:
         except CaveatError as error:
             answer = self._respond(of_caveat(error))
         await send_answer(answer, send, head=scope["method"] == "HEAD")
-
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        path = self._path_as_sent(scope)
-        handler = self.handlers.get(scope["method"])
-        if handler is None:
-            raise Problem(405, "method-not-allowed", headers=(self._allow,))
-        return await handler(Incoming(scope, receive, path))
 
     def _path_as_sent(self, scope: Scope) -> str:
         """The raw path in normal form. Routing reads the decoded one, where ``%2F`` and twins look alike: 404."""

@@ -116,6 +116,10 @@ class Api:
         start, *rest = sent
         return Answer(start["status"], start["headers"], b"".join(part.get("body", b"") for part in rest))
 
+    def logged(self):
+        """Have the access log written."""
+        self.app.log.flush()
+
     def call(self, method, target, body=None, credential=None, headers=()):
         """One ordinary request: a JSON body, the administrator's credential unless another is given ("" for none)."""
         given = [("content-type", "application/json")] if body is not None else []

@@ -137,8 +137,8 @@ def test_secrets_are_not_echoed(shared, capfd):
         shared.call("POST", "/v1/verify", secret.encode()),
         shared.send("POST", "/v1/revoke", [("content-type", secret)], [secret.encode()]),
     ]
+    shared.logged()
     captured = capfd.readouterr()
-    assert len(captured.err.splitlines()) >= len(answers) or not captured.err
     for answer in answers:
         assert answer.status >= 400 or answer.json["allowed"] is False
         assert secret[:40] not in answer.body.decode()
