@@ -43,6 +43,11 @@ CLOCK_SLACK: Final = 60  # seconds that the clock may lie behind what is recorde
 EMPTY: Final[Mapping[str, object]] = {}
 
 
+def _can_exist(*names: str | None) -> bool:
+    """Whether names that are asked for can be those of anything: all are ASCII, and a database takes no surrogates."""
+    return all([name is None or name.isascii() for name in names])
+
+
 @contextmanager
 def _as_request_error() -> Iterator[None]:
     """Tell callers of a store that fails in the one way that they know."""
@@ -238,7 +243,7 @@ class Authority:
     def token(self, id: str) -> TokenRow | None:
         """Return the row of a token. Raises `RequestError` ``unavailable``."""
         with _as_request_error():
-            return self._listing.token(id)
+            return self._listing.token(id) if _can_exist(id) else None
 
     def tokens(
         self,
@@ -255,6 +260,8 @@ class Authority:
         ``minted_by`` and ``branch`` (32 octets) are those of the credential that minted. Raises `RequestError`
         ``unavailable``.
         """
+        if not _can_exist(audience, subject, minted_by):
+            return [], None
         with _as_request_error():
             return self._listing.tokens(TokenFilter(audience, subject, minted_by, branch), after, limit)
 
@@ -286,6 +293,8 @@ class Authority:
         if token is not None:
             presented, _ = self._presented(token)
             return self._run(lambda tx, now: self._revoking.token(tx, presented, now, minter, by_holder=False))
+        if not _can_exist(id, key):
+            raise RequestError("not-found")
         if id is not None:
             return self._run(lambda tx, now: self._revoking.id(tx, id, now, minter))
         if key is not None:

@@ -32,6 +32,7 @@ class MintQueue:
     def submit(self, request: MintRequest) -> Future[Minted]:
         """Begin to mint. The future may raise `RequestError` ``unavailable`` or ``too-large``."""
         outcome: Future[Minted] = Future()
+        outcome.set_running_or_notify_cancel()  # a caller who goes away cannot undo what others share a commit with
         self._try(request, outcome, time.monotonic() + PATIENCE)
         return outcome
 

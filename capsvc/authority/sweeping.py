@@ -32,11 +32,14 @@ def sweep(store: Store, now: int) -> int:
     gone = 0
     while portion := store.write(lambda tx: _portion(tx, before)).result():
         gone += portion
-    return gone + store.write(lambda tx: _keys(tx, before)).result()
+    return gone
 
 
 def _begin(tx: Transaction, now: int, before: int) -> bool:
-    """Take the turn, and set the mark before anything goes."""
+    """Take the turn; set the mark before anything goes, and drop the keys whose last token an earlier sweep took.
+
+    In one transaction, since every process that sees a higher mark reads the keys anew.
+    """
     begun = tx.meta(BEGUN)
     if isinstance(begun, int) and begun <= now < begun + PAUSE:
         return False
@@ -44,15 +47,10 @@ def _begin(tx: Transaction, now: int, before: int) -> bool:
     mark = tx.meta(SWEPT)
     if not isinstance(mark, int) or mark < before:
         tx.set_meta(SWEPT, before)
+        for kid in tx.sweepable_keys(before):
+            tx.delete_key(kid)
     return True
 
 
 def _portion(tx: Transaction, before: int) -> int:
     return tx.sweep_tokens(before, PORTION) + tx.sweep_changes(before, PORTION)
-
-
-def _keys(tx: Transaction, before: int) -> int:
-    kids = tx.sweepable_keys(before)
-    for kid in kids:
-        tx.delete_key(kid)
-    return len(kids)

@@ -44,6 +44,7 @@ class GroupCommit:
         Or it raises what ``work`` raised, or `StoreUnavailable`.
         """
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # cancelled, it could not take its result, and the thread would end
         with self._closing:
             if self._closed:
                 raise StoreUnavailable("the store is closed")

@@ -130,7 +130,7 @@ class Transaction(Protocol):
         ...
 
     def sweepable_keys(self, before: int) -> list[str]:
-        """Return the ids of keys no longer active whose every token expired before that time."""
+        """Return the ids of keys no longer active that have no token row left, nor a log entry kept past that time."""
         ...
 
     def sweep_tokens(self, before: int, limit: int) -> int:

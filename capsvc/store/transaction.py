@@ -242,8 +242,9 @@ class SqliteTransaction:
     def sweepable_keys(self, before: int) -> list[str]:
         """See `Transaction.sweepable_keys`."""
         rows = self._execute(
-            "SELECT kid FROM keys WHERE state != 'active' AND coalesce("
-            "(SELECT max(expires_at) FROM tokens WHERE tokens.kid = keys.kid), 0) < ?",
+            "SELECT kid FROM keys WHERE state != 'active'"
+            " AND NOT EXISTS (SELECT 1 FROM tokens WHERE tokens.kid = keys.kid)"
+            " AND NOT EXISTS (SELECT 1 FROM changes WHERE changes.kid = keys.kid AND keep_until >= ?)",
             (before,),
         )
         return [kid for (kid,) in rows]
