@@ -39,7 +39,8 @@ class Case:
         bundle = self.text(office.bundle(token, *self.discharges))
         if office.outcome(bundle, self.asked, **self.context) == "allowed":
             return "allowed", None
-        return office.denial(bundle, self.asked, **self.context)
+        code, caveat = office.denial(bundle, self.asked, **self.context)
+        return code, caveat
 
 
 def too_large(case: Case) -> None:

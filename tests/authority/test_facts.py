@@ -137,7 +137,7 @@ def test_declarations_of_a_discharge_are_parsed_and_reported_nowhere(shared: Any
     assert shared.outcome(shared.discharged("declared user alice", "declared user bob")) == "allowed"
 
 
-CONTEXTS = [
+CONTEXTS: list[tuple[str, object, list[object]]] = [
     ("action", "read", ["", "read write", "read,write", 1, True, ["read"], "r" * 129, "réad"]),
     ("floor", 10**18 - 1, [10**18, 2**63, -(10**18), True, 1.0, "1", [1]]),
     ("plan", "team", ["gold", "TEAM", ""]),

@@ -16,7 +16,7 @@ from capsvc.token import Token
 from caveats import TYPES, CaveatError
 
 ROOT = Path(__file__).parents[2]
-ATTRIBUTES = {
+ATTRIBUTES: dict[str, dict[str, object]] = {
     "floor": {"type": "integer"},
     "room": {"type": "integer"},
     "body": {"type": "digest"},
