@@ -155,3 +155,28 @@ def test_through_httpx(shared):
             return await client.post("/v1/verify", json=body, headers=headers)
 
     assert asyncio.run(ask()).json()["allowed"] is True
+
+
+def test_middleware_of_an_embedding_program(tmp_path, shared):
+    """What a program puts around the application sees every request, those of the hot route too."""
+    seen = []
+
+    class Watch:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            seen.append(scope.get("path"))
+            await self.app(scope, receive, send)
+
+    app = create_app(Settings(data_dir=tmp_path), clock=shared.clock)
+    app.add_middleware(Watch)
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://capsvc") as client:
+            for path in ("/v1/verify", "/v1/tokens"):
+                assert (await client.post(path, json={})).status_code == 401
+
+    asyncio.run(ask())
+    app.state.authority.close()
+    assert seen == ["/v1/verify", "/v1/tokens"]
