@@ -26,8 +26,8 @@ fmt: .venv/.tools ## Format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.tools ## Measure against peers: one table, each row with its bound
-	$(BIN)/python -m tests.benchmarks $(ARGS)
+bench: .venv/.tools ## Measure against peers, one table with bounds (ROWS="again worst" narrows it, ARGS=--json)
+	$(BIN)/python -m tests.benchmarks $(ROWS) $(ARGS)
 
 mutants: .venv/.tools ## Break the program in small ways and see that a test notices
 	$(BIN)/python -m tests.mutants $(ARGS)
