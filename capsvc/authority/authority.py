@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from capsvc.authority.audit import AuditLog
-from capsvc.authority.credential import Credential
+from capsvc.authority.credential import Credential, RequestContexts
 from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
 from capsvc.authority.declarations import declare, declared_anew
 from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation, write_new_secret
@@ -74,6 +74,7 @@ class Authority:
         minting = Minting(master, audit, settings.issuer_url)
         self._mints = MintQueue(store, minting, self._follower.view, self._now)
         self._revoking = Revoking(master, audit)
+        self._requests = RequestContexts()
         self._keeping = Keeping(master, audit)
         self._listing = Listing(store, self._follower.view, self._now)
         self._public_key = base64.b64encode(store.box_keys()[-1].public).decode()
@@ -227,8 +228,8 @@ class Authority:
 
     def authenticate(self, bundle: str, *, context: Mapping[str, object]) -> Credential:
         """Decide about an administrator's credential, but for its ``for.…`` caveats; raise `Denied`."""
-        ruling = self._decider.decide(bundle, ADMINISTRATORS, context, int(self._clock()), deferring=True)
-        return Credential(ruling, self._view().vocabulary.administrative)
+        asked = self._requests.read(context)
+        return Credential(self._decider.decide(bundle, ADMINISTRATORS, asked, int(self._clock()), deferring=True))
 
     def target_of(self, token: str) -> TokenTarget:
         """Return what a token says of itself once its MAC is right (steps 1 and 2).

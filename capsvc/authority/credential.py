@@ -8,27 +8,59 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from typing import Final
 
 from capsvc.authority.branches import branch_text
-from capsvc.authority.decision import Ruling, judge
+from capsvc.authority.decision import ReadContext, Ruling, judge
 from capsvc.authority.reading import SATISFIED, Check
 from capsvc.errors import Denied
 from capsvc.store.records import Minter
-from caveats import ContextError, Vocabulary, context_value
+from caveats import ContextError, Vocabulary, context_value, read_context
 
-__all__ = ["Credential"]
+__all__ = ["Credential", "RequestContexts"]
 
 Value = str | int | None
+
+
+class RequestContexts:
+    """The contexts of administrators' requests, read once each: there are few, and the same come all the time.
+
+    They hold built-in attributes alone (``action``, ``method``, ``path``), so they mean the same in every vocabulary.
+    """
+
+    CAPACITY: Final = 256
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[str, str], ...], ReadContext] = {}
+
+    def read(self, context: Mapping[str, object]) -> Mapping[str, object] | ReadContext:
+        """Return a context as read, or as it came if it holds anything but text or is not well formed."""
+        key = tuple([(name, value) for name, value in context.items() if type(value) is str])
+        if len(key) != len(context):  # 1 and True are equal, and must not stand for each other
+            return context
+        found = self._known.get(key)
+        return self._learn(key, context) if found is None else found
+
+    def _learn(
+        self, key: tuple[tuple[str, str], ...], context: Mapping[str, object]
+    ) -> Mapping[str, object] | ReadContext:
+        try:
+            found = ReadContext(read_context(context, Vocabulary.built_in()))
+        except ContextError:
+            return context  # the decision says so, in its turn
+        if len(self._known) >= self.CAPACITY:
+            self._known.clear()
+        self._known[key] = found
+        return found
 
 
 class Credential:
     """A credential that was allowed everything but what its ``for.…`` caveats have yet to say."""
 
-    __slots__ = ("_ruling", "_vocabulary")
+    __slots__ = ("_ruling",)
 
-    def __init__(self, ruling: Ruling, vocabulary: Vocabulary) -> None:
+    def __init__(self, ruling: Ruling) -> None:
         self._ruling = ruling
-        self._vocabulary = vocabulary
 
     def __repr__(self) -> str:
         return f"<Credential {self.id}>"
@@ -68,7 +100,7 @@ class Credential:
     def _typed(self, given: Mapping[str, str | int]) -> dict[str, object]:
         values: dict[str, object] = {}
         for name, value in given.items():
-            attribute = self._vocabulary.get(name)
+            attribute = self._ruling.vocabulary.get(name)
             if attribute is None:
                 continue  # no caveat can be on it
             with contextlib.suppress(ContextError):

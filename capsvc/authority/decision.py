@@ -44,7 +44,7 @@ from caveats import (
     upper_bound,
 )
 
-__all__ = ["ADMINISTRATORS", "Decider", "Ruling"]
+__all__ = ["ADMINISTRATORS", "Decider", "ReadContext", "Ruling", "judge", "with_prefix"]
 
 ADMINISTRATORS: Final = "capsvc"
 """The audience of the service's own credentials."""
@@ -67,6 +67,15 @@ class Ruling(NamedTuple):
     expires_at: int
 
 
+class ReadContext(NamedTuple):
+    """A request's context that is well formed, typed as `check` takes it."""
+
+    values: Mapping[str, object]
+
+
+Context = Mapping[str, object] | ReadContext
+
+
 class Decider:
     """Decides. Holds nothing but what saves work; safe to use from several threads."""
 
@@ -79,7 +88,7 @@ class Decider:
         self,
         bundle: str,
         audience: str,
-        context: Mapping[str, object],
+        context: Context,
         now: int,
         *,
         explain: bool = False,
@@ -178,15 +187,16 @@ def _check_time(presented: Presented, reading: Reading, view: View, now: int) ->
     return min(reading.earliest_bound // NANOSECONDS, longest)
 
 
-def _values(context: Mapping[str, object], reading: Reading, vocabulary: Vocabulary, now: int) -> Mapping[str, object]:
+def _values(context: Context, reading: Reading, vocabulary: Vocabulary, now: int) -> Mapping[str, object]:
     """Step 7: the request's values, and the clock's where a caveat asks for them."""
-    try:
-        values = read_context(context, vocabulary)
-    except ContextError:
-        raise Denied("context-invalid") from None
-    if reading.asks_clock:
-        values.update(clock_values(now))
-    return values
+    if isinstance(context, ReadContext):
+        values = context.values
+    else:
+        try:
+            values = read_context(context, vocabulary)
+        except ContextError:
+            raise Denied("context-invalid") from None
+    return {**values, **clock_values(now)} if reading.asks_clock else values
 
 
 def _check_caveats(checks: list[Check], values: Mapping[str, object]) -> None:
@@ -221,15 +231,17 @@ def _grant(presented: Presented, reading: Reading, expires_at: int) -> Grant:
     )
 
 
-def _verdicts(reading: Reading, context: Mapping[str, object], vocabulary: Vocabulary, now: int) -> tuple[Verdict, ...]:
+def _verdicts(reading: Reading, context: Context, vocabulary: Vocabulary, now: int) -> tuple[Verdict, ...]:
     """Return the verdict of every caveat of every macaroon, in order, whatever step ended the decision."""
     values, wrong = _readable(context, vocabulary)
     values.update(clock_values(now))
     return tuple([Verdict(one.text, one.source, _told(one, values, wrong)) for one in reading.checks])
 
 
-def _readable(context: Mapping[str, object], vocabulary: Vocabulary) -> tuple[dict[str, object], set[str]]:
+def _readable(context: Context, vocabulary: Vocabulary) -> tuple[dict[str, object], set[str]]:
     """Return what is well formed of a context, and the names of what is not."""
+    if isinstance(context, ReadContext):
+        return dict(context.values), set()
     values: dict[str, object] = {}
     wrong: set[str] = set()
     for name, value in context.items():

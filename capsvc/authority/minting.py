@@ -98,15 +98,21 @@ def check_request(
     _check_label(label)
     until = _checked_end(ttl, expires_at, now, view.audiences[audience].max_ttl)
     vocabulary = view.vocabulary.administrative if administrative else view.vocabulary
+    if len(caveats) > MAX_CAVEATS:  # before anything is parsed; with the issuer's own they are counted below
+        raise _too_many()
     stated = _stated(vocabulary, subject, facts or {})
     requested = [_requested(vocabulary, text) for text in caveats]
     if third_party:
         raise RequestError("discharger-unknown")
     if 1 + len(stated) + len(requested) > MAX_CAVEATS:
-        raise RequestError("too-large", f"A token has at most {MAX_CAVEATS} caveats.")
+        raise _too_many()
     plain = {fact.attribute: fact.operand for fact in stated if fact.attribute != "sub"}
     kept = {name: value for name, value in plain.items() if isinstance(value, (str, int))}
     return MintRequest(audience, ttl, until, subject, kept, (*stated, *requested), label, minter)
+
+
+def _too_many() -> RequestError:
+    return RequestError("too-large", f"A token has at most {MAX_CAVEATS} caveats.")
 
 
 def _check_label(label: str | None) -> None:

@@ -137,13 +137,23 @@ def _third(raw: RawCaveat, source: str) -> _Known:
 class Reading:
     """The caveats of a root and its matched discharges, in order. Bounds of time are in nanoseconds since the epoch."""
 
-    __slots__ = ("asks_clock", "checks", "earliest_bound", "facts", "issuer_bound", "latest_start", "open_checks")
+    __slots__ = (
+        "_target_checks",
+        "asks_clock",
+        "checks",
+        "earliest_bound",
+        "facts",
+        "issuer_bound",
+        "latest_start",
+        "open_checks",
+    )
 
     def __init__(self, facts: dict[str, Fact]) -> None:
         self.facts = facts
         self.checks: list[Check] = []
         self.open_checks: list[Check] = []
         """All that is not satisfied for good and that step 6 does not judge."""
+        self._target_checks: list[Check] | None = None
         self.asks_clock = False
         self.issuer_bound: int | None = None
         self.earliest_bound: int | None = None
@@ -178,12 +188,16 @@ class Reading:
     @property
     def immediate_checks(self) -> list[Check]:
         """The open checks but those on the target of an administrator's request."""
+        if not self.target_checks:
+            return self.open_checks
         return [one for one in self.open_checks if one.about != TARGET]
 
     @property
     def target_checks(self) -> list[Check]:
         """The checks on the target of an administrator's request."""
-        return [one for one in self.open_checks if one.about == TARGET]
+        if self._target_checks is None:
+            self._target_checks = [one for one in self.open_checks if one.about == TARGET]
+        return self._target_checks
 
 
 def read(
