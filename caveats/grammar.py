@@ -71,7 +71,6 @@ def compare(vocabulary: Vocabulary, name: str, operator: str, value: object) -> 
     attribute = vocabulary.get(name)
     if attribute is None:
         raise CaveatError("caveat-unknown", _UNKNOWN)
-    _check_operator(attribute, operator)
     caveat = _comparison(attribute, operator, _typed_text(attribute.type, operator, value))
     _printable(encode(caveat))
     return caveat

@@ -305,6 +305,7 @@ def test_declaring_away_keeps_what_is_away() -> None:
         ("time", False),
         ("for.time", False),
         ("for.sub", False),
+        ("for.ttl", False),
         ("for.for.x", False),
         ("for.allow", False),
         ("allow", False),
