@@ -1,0 +1,208 @@
+"""The README as data, and a clone in which it can be followed to the letter."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import site
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DAY = "2026-11-25"
+FENCE = re.compile(r"^```(\w+)(?: at=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PATIENCE = 60  # seconds for the service to answer, on a machine with much else to do
+
+
+class Shown(NamedTuple):
+    """An output that the README shows; ``at`` is the time of day at which it is so, None for always."""
+
+    at: str | None
+    text: str
+
+
+@dataclass
+class Block:
+    """A block of code and the outputs that are shown for it."""
+
+    language: str
+    text: str
+    shown: list[Shown] = field(default_factory=list)
+
+    def output_at(self, hour: str) -> str | None:
+        """What it should print at that time of day, or None if nothing is said."""
+        return next((shown.text for shown in self.shown if shown.at in {None, hour}), None)
+
+
+class Readme:
+    """The README's text, sections, tables and blocks."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.blocks: list[Block] = []
+        for language, at, body in FENCE.findall(text):
+            if language == "text":
+                self.blocks[-1].shown.append(Shown(at or None, body))
+            else:
+                self.blocks.append(Block(language, body))
+
+    def of(self, language: str) -> list[Block]:
+        """The blocks of a language."""
+        return [block for block in self.blocks if block.language == language]
+
+    def section(self, heading: str) -> str:
+        """The text under a heading of the second level."""
+        return self.text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+    def table(self, heading: str, first: str) -> list[list[str]]:
+        """The cells of the table in that section whose first heading is ``first``, without headings."""
+        lines = self.section(heading).splitlines()
+        start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |".replace("  ", " ")))
+        rows = []
+        for line in lines[start + 2 :]:
+            if not line.startswith("|"):
+                break
+            rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+        return rows
+
+
+@pytest.fixture(scope="session")
+def readme() -> Readme:
+    """The README."""
+    return Readme((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def _stand_in_for_a_clone(where: Path, hour: str) -> None:
+    """What `make run` needs of a clone, already installed, with a clock that stood at ``hour`` when it was made."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, where / name)
+    venv.create(where / ".venv", symlinks=True, with_pip=False)
+    packages = next((where / ".venv" / "lib").glob("python*/site-packages"))
+    places = [str(ROOT), *site.getsitepackages(), *(path for path in sys.path if path.endswith("site-packages"))]
+    (packages / "checkout.pth").write_text("".join(f"{place}\n" for place in dict.fromkeys(places)))
+    offset = datetime.fromisoformat(f"{DAY}T{hour}:00").replace(tzinfo=UTC).timestamp() - time.time()
+    (packages / "sitecustomize.py").write_text(
+        f"import time\n_real = time.time\ntime.time = lambda: _real() + {offset}\n"
+    )
+    script = where / ".venv" / "bin" / "capsvc"
+    script.write_text(
+        f"#!{where}/.venv/bin/python\nimport sys\nfrom capsvc.cli import main\nif __name__ == '__main__':\n"
+        "    sys.exit(main())\n"
+    )
+    script.chmod(0o755)
+    (where / ".venv" / ".service").touch()
+
+
+class Terminal:
+    """A shell that somebody pastes blocks into, one after the other."""
+
+    END = "the-block-has-ended"
+
+    def __init__(self, where: Path, env: dict[str, str]) -> None:
+        self._shell = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            cwd=where,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def paste(self, text: str) -> str:
+        """Run a block; return all that it wrote."""
+        stdin, stdout = self._pipes()
+        stdin.write(f"{{\n{text}\n}} </dev/null\necho {self.END}\n")
+        stdin.flush()
+        written = []
+        for line in stdout:
+            if line == f"{self.END}\n":
+                return "".join(written)
+            written.append(line)
+        raise AssertionError(f"the shell ended: {''.join(written)}")
+
+    def close(self) -> None:
+        """End the shell."""
+        self._shell.communicate(timeout=PATIENCE)
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        return self._shell.stdin, self._shell.stdout
+
+
+class Clone:
+    """A directory like a clone of the repository, two terminals, and an end to all that was started there."""
+
+    def __init__(self, where: Path, hour: str) -> None:
+        _stand_in_for_a_clone(where, hour)
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self.where = where
+        self.hour = hour
+        self.env = {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "CAPSVC_PORT": "0"}
+        self.terminal = Terminal(where, self.env)
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def serve(self, text: str, until: str) -> str:
+        """Run a block that serves, in a terminal of its own; return what it wrote up to the line ``until`` begins."""
+        out = self.where / "serve.out"
+        with out.open("wb") as stdout, (self.where / "serve.err").open("wb") as stderr:
+            self._server = subprocess.Popen(
+                ["bash", "-c", text], cwd=self.where, env=self.env, stdout=stdout, stderr=stderr, start_new_session=True
+            )
+        deadline = time.monotonic() + PATIENCE
+        while until not in out.read_text() or not out.read_text().endswith("\n"):
+            assert self._server.poll() is None, (self.where / "serve.err").read_text()
+            assert time.monotonic() < deadline, "the service does not answer"
+            time.sleep(0.05)
+        return out.read_text()
+
+    def python(self, text: str) -> str:
+        """Run a program with the clone's interpreter; return what it wrote."""
+        program = self.where / "program.py"
+        program.write_text(text)
+        done = subprocess.run(
+            [self.where / ".venv" / "bin" / "python", program],
+            cwd=self.where,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def interrupt(self) -> None:
+        """Type ^C where the service runs, and wait until it is gone."""
+        if self._server is not None and self._server.poll() is None:
+            os.killpg(self._server.pid, signal.SIGINT)
+            self._server.wait(PATIENCE)
+
+    def close(self) -> None:
+        """End whatever was started."""
+        self.terminal.close()
+        self.interrupt()
+
+
+@pytest.fixture(params=["10:00", "20:00"])
+def clone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clone]:
+    """A clone in the morning, and one in the evening."""
+    for program in ("bash", "make"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    made = Clone(tmp_path, request.param)
+    yield made
+    made.close()

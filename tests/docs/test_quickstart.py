@@ -1,0 +1,65 @@
+"""The README is followed to the letter: every command in it, through real processes, and what it shows is what comes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.docs.conftest import Block, Clone, Readme
+
+MORNING = "10:00"
+RANDOM = (
+    (re.compile(r"Ag[A-Za-z0-9_-]{80,}"), "TOKEN"),
+    (re.compile(r'(?<=id: )\S{22}|(?<="id": ")[^"]{22}|(?<=token )\S{22}'), "ID"),
+    (re.compile(r"\b[0-9a-f]{16}\b"), "KID"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
+    (re.compile(r"\d+ (second|minute|hour)s?( \d+ (second|minute)s?)? (ago|left)"), r"SPAN \4"),
+)
+INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d):\d\d:\d\dZ")
+
+
+def _without_chance(text: str, hour: str) -> str:
+    """The text without what differs from run to run; in the morning the README's own hours must come out."""
+    for pattern, name in RANDOM:
+        text = pattern.sub(name, text)
+    return INSTANT.sub(r"\1T\2" if hour == MORNING else "INSTANT", text)
+
+
+def _check(block: Block, clone: Clone, written: str) -> None:
+    expected = block.output_at(clone.hour)
+    if expected is None:
+        assert written == "" or block.shown, f"the README shows nothing of what {block.text} writes: {written}"
+    else:
+        assert _without_chance(written, clone.hour) == _without_chance(expected, clone.hour), block.text
+
+
+def test_every_block_of_the_readme_does_what_it_says(readme: Readme, clone: Clone) -> None:
+    """From the first block to the last, in one clone, in the morning and in the evening."""
+    for block in readme.blocks:
+        if block.text.startswith("make run"):
+            expected = block.output_at(clone.hour)
+            assert expected is not None
+            _check(block, clone, clone.serve(block.text, expected.splitlines()[-1]))
+        elif block.language == "sh" and ("curl" not in block.text or shutil.which("curl")):
+            _check(block, clone, clone.terminal.paste(block.text))
+        elif block.language == "python":
+            _check(block, clone, clone.python(block.text))
+    # What the evening's reader sees refused by the clock is refused by the room as well.
+    explained = clone.terminal.paste("capsvc verify --context floor=1 --context room=102 --explain floor-1.pass")
+    assert explained.startswith("allowed\n")
+    narrowed = clone.terminal.paste(
+        "capsvc attenuate --caveat 'room = 101' floor-1.pass | capsvc verify --context floor=1 --context room=102"
+    )
+    assert narrowed == "denied: caveat-refused\ncaveat: room = 101\n"
+    clone.interrupt()
+    assert not (clone.where / "capsvc-data" / "serve.url").exists()
+
+
+def test_the_story_has_every_step(readme: Readme) -> None:
+    """Floor, hours, room and revocation are each shown to refuse, at some time of day, and each is run."""
+    shown = "".join(shown.text for block in readme.of("sh") for shown in block.shown)
+    for refused in ("floor = 1", "clock < 17:00", "room = 101"):
+        assert f"denied: caveat-refused\ncaveat: {refused}\n" in shown
+    assert "denied: revoked\ndenied: revoked\nthe door opens\n" in shown
