@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, assert_never
 
 from caveats.limits import MAX_FRACTION_DIGITS, NANOSECONDS
 from caveats.values import Instant
@@ -20,6 +21,11 @@ class Comparison:
     operator: str
     operand: object
     type: ValueType
+    compares: Callable[[Any, Any], bool] = field(init=False, repr=False, compare=False)
+    """What the type has for the operator; found once, since a caveat is checked often."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compares", self.type.comparison(self.operator))
 
 
 @dataclass(frozen=True, slots=True)

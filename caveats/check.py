@@ -53,7 +53,7 @@ def check(caveat: Caveat, context: Mapping[str, object]) -> Verdict:
             actual = context.get(caveat.attribute)
             if actual is None:
                 return _MISSING
-            return SATISFIED if caveat.type.holds(caveat.operator, actual, caveat.operand) is True else _REFUSED
+            return SATISFIED if caveat.compares(actual, caveat.operand) is True else _REFUSED
         case TimeBefore():
             return _check_time_before(caveat, context)
         case Declared():

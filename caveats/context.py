@@ -30,7 +30,10 @@ def read_context(raw: Mapping[str, object], vocabulary: Vocabulary) -> dict[str,
             raise ContextError(name, "no such attribute is declared")
         if attribute.source != "request":
             raise ContextError(name, "the service supplies it, never a request")
-        context[name] = context_value(attribute, value)
+        try:
+            context[name] = attribute.type.from_context(value)
+        except ValueError as error:
+            raise ContextError(name, str(error)) from None
     return context
 
 

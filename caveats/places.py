@@ -6,6 +6,7 @@ In Python they are a str, or for ``network`` a `Network` in a caveat and an `Add
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,6 +66,15 @@ class Path(ValueType):
         return self.parse(text, offset)
 
 
+def _within(actual: Address, operand: tuple[Network, ...]) -> bool:
+    """Whether one of the networks holds the address."""
+    kind, address = actual
+    for _, version, number, mask in operand:  # noqa: SIM110 - any() with a generator takes twice as long
+        if version == kind and address & mask == number:
+            return True
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Networks(ValueType):
     """Networks in a caveat; one address in a context."""
@@ -84,10 +94,6 @@ class Networks(ValueType):
         """From one address; see `ValueType.from_context`."""
         return read_peer_address(as_text(raw))
 
-    def holds(self, operator: str, actual: Any, operand: Any) -> bool:  # noqa: ARG002 - networks have ``in`` alone
-        """Whether one of the networks holds the address."""
-        kind, address = actual
-        for _, version, number, mask in operand:  # noqa: SIM110 - any() with a generator takes twice as long
-            if version == kind and address & mask == number:
-                return True
-        return False
+    def comparison(self, operator: str) -> Callable[[Any, Any], bool]:  # noqa: ARG002 - networks have ``in`` alone
+        """See `ValueType.comparison`."""
+        return _within

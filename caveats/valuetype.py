@@ -75,9 +75,9 @@ class ValueType(ABC):
         """The one text of what stands after the operator."""
         return ",".join(map(self.encode, operand)) if operator == "in" else self.encode(operand)
 
-    def holds(self, operator: str, actual: object, operand: object) -> bool:
-        """Whether ``actual operator operand``, for values of this type."""
-        return _HOLDS[operator](actual, operand)
+    def comparison(self, operator: str) -> Callable[[Any, Any], bool]:
+        """The function of actual value and operand that says whether ``actual operator operand``."""
+        return _HOLDS[operator]
 
     def _parse_list(self, text: str, offset: int) -> tuple[object, ...]:
         values: list[object] = []
