@@ -126,7 +126,7 @@ class Terminal:
         stdin, stdout = self._pipes()
         stdin.write(f"{{\n{text}\n}} </dev/null\necho {self.END}\n")
         stdin.flush()
-        written = []
+        written: list[str] = []
         for line in stdout:
             if line == f"{self.END}\n":
                 return "".join(written)

@@ -1,4 +1,4 @@
-"""The README is followed to the letter: every command in it, through real processes, and what it shows is what comes."""
+"""The README followed to the letter: every command in it, through real processes, and what it shows is what comes."""
 
 from __future__ import annotations
 
