@@ -7,6 +7,7 @@ are under a MAC, its 32 random octets sealed for that id and audience alone.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NoReturn
 
@@ -24,6 +25,7 @@ __all__ = [
     "new_box_key",
     "new_key",
     "open_key",
+    "proved_public_key",
     "with_state",
 ]
 
@@ -34,6 +36,7 @@ REVOKED: Final = "revoked"
 ROOT_KEY_OCTETS: Final = 32
 KID_OCTETS: Final = 8  # 16 hex digits; random, so an id is never given twice
 STATE_PURPOSE: Final = "key state"
+BOX_PURPOSE: Final = "box key state"
 
 
 class SigningKey:
@@ -87,5 +90,22 @@ def new_box_key(master: MasterKey, now: int) -> BoxKeyRecord:
     pair = PrivateKey.generate()
     public = bytes(pair.public_key)
     sealed = master.seal(bytes(pair), "box_keys", public.hex(), "", "private key")
-    mac = master.mac("box key state", framed("box_keys", public, ACTIVE, str(now), sealed))
+    mac = master.mac(BOX_PURPOSE, _box_message(public, ACTIVE, now, sealed))
     return BoxKeyRecord(public, ACTIVE, now, sealed, mac)
+
+
+def proved_public_key(master: MasterKey, records: Sequence[BoxKeyRecord]) -> bytes:
+    """Return the newest pair's public half, once every row is proved: third parties will seal secrets for its owner.
+
+    Raises `SealError` for a row that is another master key's or was altered, or if there is none.
+    """
+    for record in records:
+        message = _box_message(record.public, record.state, record.created_at, record.secret)
+        master.check_mac(BOX_PURPOSE, message, record.mac)
+    if not records:
+        raise SealError("the installation's key pair is missing")
+    return records[-1].public
+
+
+def _box_message(public: bytes, state: str, created_at: int, sealed: bytes) -> bytes:
+    return framed("box_keys", public, state, str(created_at), sealed)
