@@ -18,6 +18,7 @@ from capsvc.authority.declarations import declare, declared_anew
 from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation, write_new_secret
 from capsvc.authority.instants import seconds_of
 from capsvc.authority.keeping import Keeping, audience_of, check_max_ttl, check_name, key_info
+from capsvc.authority.keys import proved_public_key
 from capsvc.authority.listing import Listing
 from capsvc.authority.minting import Minting, check_request, check_subject
 from capsvc.authority.mintqueue import MintQueue
@@ -77,7 +78,7 @@ class Authority:
         self._requests = RequestContexts()
         self._keeping = Keeping(master, audit)
         self._listing = Listing(store, self._follower.view, self._now)
-        self._public_key = base64.b64encode(store.box_keys()[-1].public).decode()
+        self._public_key = base64.b64encode(proved_public_key(master, store.box_keys())).decode()
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock = time.time, make: bool = True) -> Self:
@@ -93,7 +94,7 @@ class Authority:
             authority._declare(now)
             if make:
                 authority._make_admin_token()
-        except (StoreUnavailable, SealError) as error:
+        except (StoreUnavailable, SealError, RequestError) as error:
             store.close()
             raise StartError("database", f"{settings.database_path}: cannot be used ({error})") from error
         except BaseException:

@@ -18,7 +18,7 @@ from capsvc.authority.keys import new_box_key, new_key
 from capsvc.authority.seal import MASTER_KEY_OCTETS, MasterKey, SealError
 from capsvc.config import Settings
 from capsvc.errors import StartError
-from capsvc.store.protocol import Store, Transaction
+from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import AudienceRecord
 from capsvc.store.sqlite import SqliteStore, is_empty
 
@@ -159,9 +159,12 @@ def _fill(tx: Transaction, master: MasterKey, now: int) -> None:
 
 def _proved(store: SqliteStore, master: MasterKey, settings: Settings) -> Store:
     """Return the store if the master key is the one that sealed it."""
-    sealed = store.meta(MASTER_CHECK)
     try:
+        sealed = store.meta(MASTER_CHECK)
         master.open(sealed if isinstance(sealed, bytes) else b"", "meta", MASTER_CHECK, "", "check")
+    except StoreUnavailable as error:
+        store.close()
+        raise StartError("database", f"{settings.database_path}: cannot be read ({error})") from error
     except SealError:
         store.close()
         raise StartError(

@@ -54,7 +54,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def is_empty(path: Path) -> bool:
     """Whether there is no database yet: no file, or one in which nothing was ever committed.
 
-    Raises `StartError` if the file is there and is no SQLite database, or cannot be read.
+    Raises `StartError` if the file is there and is no database of ours, of a version that we know, or cannot be read.
     """
     if not path.exists():
         return True
@@ -62,6 +62,8 @@ def is_empty(path: Path) -> bool:
         connection = _connect(path)
         try:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if tables:
+                _known_version(connection, path)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -230,6 +232,13 @@ class SqliteStore:
 
 def _claim(connection: sqlite3.Connection, path: Path) -> None:
     """See that the database is ours and of a version that we know; migrate it forward."""
+    version = _known_version(connection, path)
+    if version < SCHEMA_VERSION:
+        _migrate(connection, version)
+
+
+def _known_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema's version. Raises `StartError` for a database that is not ours, or newer than we are."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
@@ -241,8 +250,7 @@ def _claim(connection: sqlite3.Connection, path: Path) -> None:
             "database-newer",
             f"{path}: has schema version {version}, this capsvc knows {SCHEMA_VERSION}; run a newer capsvc",
         )
-    if version < SCHEMA_VERSION:
-        _migrate(connection, version)
+    return int(version)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
