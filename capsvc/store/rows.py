@@ -28,8 +28,11 @@ CHANGE_COLUMNS: Final = (
 
 
 def minter_of(minter_id: str | None, branch: bytes | None) -> Minter | None:
-    """Return who caused a row, or None where the operator did it on the data directory."""
-    return None if minter_id is None or branch is None else Minter(minter_id, branch)
+    """Return who caused a row, or None where the operator did it on the data directory.
+
+    Half of one is no row of ours: it stays visible, so that no MAC over it fits.
+    """
+    return None if minter_id is None and branch is None else Minter(minter_id or "", branch or b"")
 
 
 def token_of(row: tuple[Any, ...]) -> TokenRecord:
