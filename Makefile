@@ -29,7 +29,7 @@ fmt: .venv/.tools ## Format, and mend what can be mended
 bench: .venv/.tools ## Measure against peers, one table with bounds (ROWS="again worst" narrows it, ARGS=--json)
 	$(BIN)/python -m tests.benchmarks $(ROWS) $(ARGS)
 
-mutants: .venv/.tools ## Break the program in small ways and see that a test notices
+mutants: .venv/.tools ## Break the program in small ways and see that a test notices (ARGS="caveats/paths.py" narrows it)
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 # The pip that comes with a Python may be older than dependency groups.

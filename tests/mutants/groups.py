@@ -1,0 +1,40 @@
+"""What is mutated, and which tests have to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["GROUPS", "ROOT", "Group", "files_of"]
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modules (files or packages) and the tests that have to notice when one of them is broken."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+GROUPS: Final[Mapping[str, Group]] = {
+    "caveats": Group(("caveats",), ("tests/caveats",)),
+    "macaroon": Group(("capsvc/macaroon",), ("tests/macaroon",)),
+    "token": Group(("capsvc/token.py",), ("tests/test_token.py",)),
+    "decision": Group(
+        ("capsvc/authority/decision.py", "capsvc/authority/reading.py", "capsvc/authority/presented.py"),
+        ("tests/authority",),
+    ),
+}
+
+
+def files_of(group: Group) -> list[str]:
+    """The group's source files, by their paths from the root."""
+    found: list[str] = []
+    for module in group.modules:
+        path = ROOT / module
+        found += [str(one.relative_to(ROOT)) for one in sorted(path.rglob("*.py"))] if path.is_dir() else [module]
+    return found
