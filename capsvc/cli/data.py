@@ -13,7 +13,7 @@ from capsvc.authority import Authority
 from capsvc.cli.render import emit, escape
 from capsvc.config import Settings
 
-__all__ = ["admin_token", "init", "serve"]
+__all__ = ["admin_token", "data_options", "init", "serve"]
 
 DEFAULT_DATA_DIR: Final = Path("capsvc-data")
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import httpx
 
-__all__ = ["Origin", "read_origin"]
+__all__ = ["Origin", "is_loopback", "read_origin"]
 
 URL_OCTETS: Final = 2048
 _PLAIN: Final = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # no white space, no backslash: parsers differ on both

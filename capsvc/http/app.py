@@ -28,7 +28,7 @@ from capsvc.http.service import Service
 from capsvc.http.tokens import Tokens
 from capsvc.http.verify import Verify
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "resources"]
 
 _NOT_FOUND: Final = problem_answer(Problem(404, "not-found"))
 

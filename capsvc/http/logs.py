@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from capsvc.http.answers import Header, send_answer
 from capsvc.http.problems import Problem, internal_error, problem_answer
 
-__all__ = ["MAX_HEADER_BYTES", "AccessLog", "headers_too_large", "new_request_id"]
+__all__ = ["MAX_HEADER_BYTES", "AccessLog", "headers_too_large", "new_request_id", "places"]
 
 MAX_HEADER_BYTES: Final = 65_536
 """All header fields of a request, names, values, colons and line ends; past it 431."""

@@ -15,7 +15,7 @@ from typing import Final
 from capsvc.authority import Authority
 from capsvc.errors import RequestError, StartError
 
-__all__ = ["keep_admin_token", "kept_up", "locked", "published"]
+__all__ = ["keep_admin_token", "kept_up", "locked", "published", "replace"]
 
 DAY_SECONDS: Final = 86_400
 HOUR_SECONDS: Final = 3_600

@@ -12,7 +12,7 @@ APPLICATION_ID = 0x63617073
 """``caps``, in the header of the database file: tells our databases from others (SQLite file format, offset 68)."""
 
 
-def first_schema(db: Database) -> None:
+def _first_schema(db: Database) -> None:
     """Create version 1."""
     db.table("meta").create({"name": str, "value": bytes}, pk="name")
     db.table("audiences").create(
@@ -109,7 +109,7 @@ FIRST_TABLES = (
     """,
 )
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (first_schema,)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_schema,)
 """Migration i brings a database from version i to i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
