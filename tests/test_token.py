@@ -280,4 +280,5 @@ def test_a_token_is_a_value() -> None:
         token.extra = 1  # type: ignore[attr-defined]
     with pytest.raises(AttributeError):
         token._macaroons = ()  # type: ignore[misc]
+    assert not hasattr(token, "__dict__")
     assert pickle.loads(pickle.dumps(token)) == token  # noqa: S301

@@ -179,6 +179,8 @@ def test_every_truncation_is_refused(body: bytes) -> None:
 def test_a_long_field_is_read_beside_a_short_one() -> None:
     """The lengths around one octet's reach."""
     for length in (126, 127, 128, 129, 16_383, 16_384):
+        ended = HEAD + field(2, bytes(length)) + b"\x00" + FIRST + TAIL  # its octets look like ends of sections
+        assert decode_binary(ended).caveats == (RawCaveat(bytes(length)), RawCaveat(b"a = b"))
         body = HEAD + field(2, b"x" * length) + b"\x00" + FIRST + TAIL
         assert decode_binary(body).caveats == (RawCaveat(b"x" * length), RawCaveat(b"a = b"))
         assert encode_binary(decode_binary(body)) == body
