@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Final
 
 from capsvc.macaroon.bundle import MAX_BODY_OCTETS, MAX_TOKEN_OCTETS, check_caveats, split, too_large
 from capsvc.macaroon.decode import SIGNATURE_OCTETS, RawCaveat, UnverifiedMacaroon, encode
@@ -95,8 +95,8 @@ def read_packet(octets: bytes, at: int) -> tuple[bytes, bytes, int]:
     if len(digits) != 4 or digits.strip(_V1_DIGITS):
         raise malformed("a V1 packet begins with its length in four hexadecimal digits")
     end = at + int(digits, 16)
-    name, space, value = octets[at + 4 : end].partition(b" ")
-    if end > len(octets) or not space or not value.endswith(b"\n"):
+    name, _, value = octets[at + 4 : end].partition(b" ")
+    if end > len(octets) or not value.endswith(b"\n"):
         raise malformed("a V1 packet is a name, a space, octets and a line feed, of the length that it says")
     return name, value[:-1], end
 
@@ -161,7 +161,7 @@ def _json_caveat(value: object) -> RawCaveat:
 
 def _load(text: str) -> object:
     try:
-        value: object = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        value: object = json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
         raise malformed("not a JSON object with each field once") from None
     return value
@@ -172,10 +172,6 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(fields) != len(pairs):
         raise ValueError("a field is there twice")
     return fields
-
-
-def _no_constant(_name: str) -> NoReturn:
-    raise ValueError("JSON has no such number")
 
 
 def _object(value: object, plain: set[str], binary: str) -> Mapping[str, object]:

@@ -122,6 +122,9 @@ VID, CL, END = (b"vid", b"v" * 72), (b"cl", b"there"), (b"signature", SIGNATURE)
         ("an unknown packet", v1(LOCATION, IDENTIFIER, CID, (b"x", b""), END)),
         ("a packet without name", v1(LOCATION, IDENTIFIER, CID, (b"", b"x"), END)),
         ("a name in capitals", v1(LOCATION, IDENTIFIER, (b"CID", b"x"), END)),
+        ("a caveat for the signature", v1(LOCATION, IDENTIFIER, (b"cid", SIGNATURE))),
+        ("an identifier for the signature", v1(LOCATION, (b"identifier", SIGNATURE))),
+        ("another packet for a third party's location", v1(LOCATION, IDENTIFIER, CID, VID, (b"x", b"there"), END)),
         ("a signature of 31 octets", v1(LOCATION, IDENTIFIER, CID, (b"signature", SIGNATURE[:31]))),
         ("a signature of 33 octets", v1(LOCATION, IDENTIFIER, CID, (b"signature", SIGNATURE + b"\n"))),
         ("octets after the signature", b64encode(packet(*LOCATION) + packet(*IDENTIFIER) + packet(*END) + b"\n")),
@@ -245,6 +248,7 @@ def test_v2json_is_read(about: str, text: str) -> None:
         ("a vid of the macaroon", as_json(v64="dg")),
         ("null for no vid", as_json(c=[{"i": "a", "v": None}])),
         ("a lone surrogate", as_json(i="absent")[:-1] + ', "i": "\\ud800"}'),
+        ("a lone surrogate for a location", as_json(l="\ud800")),
         ("a list", "[" + as_json() + "]"),
         ("two objects", as_json() * 2),
         ("text after it", as_json() + "x"),
@@ -280,6 +284,13 @@ def test_a_macaroon_is_written_as_libmacaroons_does() -> None:
         + SIGNATURE64
         + '"}'
     )
+
+
+def test_text_as_long_as_base64_is_text() -> None:
+    """The names count too: base64 has two characters more in its."""
+    for octets, field in ((b"aaaaa\0", "i64"), (b"aaaaaa\0", "i"), (b"a", "i"), (b"\0", "i64"), (b"", "i")):
+        fields = json.loads(to_v2json(UnverifiedMacaroon(None, octets, (), SIGNATURE)))
+        assert [name for name in fields if name.startswith("i")] == [field]
 
 
 def many(number: int, cid: bytes = b"a = b") -> UnverifiedMacaroon:
