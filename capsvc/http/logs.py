@@ -13,7 +13,7 @@ import os
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TextIO
 
 from starlette.requests import ClientDisconnect
@@ -70,12 +70,12 @@ class AccessLog:
         status = 0
         header = (b"x-request-id", request_id.encode("ascii"))
 
-        async def answer(message: Message) -> None:
+        def answer(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), header]}  # the app may send it again
-            await send(message)
+            return send(message)
 
         scope["request_id"] = request_id
         try:

@@ -180,22 +180,30 @@ def read(shape: type[_Shape], body: bytes) -> _Shape:
 
 
 _decode_plain: Final = msgspec.json.Decoder(_PlainVerifyBody).decode
-_encode_plain: Final = msgspec.json.Encoder().encode
 
 
 def read_verify(body: bytes) -> VerifyBody:
-    """As `read`, faster where the body is what our own writer makes of what a fast parser reads in it.
+    """As `read`, faster where a fast parser cannot read the body in another way.
 
-    That parser would take a name twice, but what is written back then is another text; so would be any spelling that
-    two parsers could read differently.
+    That parser refuses what is no JSON, but would take a name twice. It cannot have where the body has as many strings,
+    names and values together, as what was read has; without escapes, a string is two quotation marks.
     """
     try:
         plain = _decode_plain(body)
-        if _encode_plain(plain) == body:
-            return plain
     except ValueError:  # msgspec's errors and Unicode's are
-        pass
+        return read(VerifyBody, body)
+    if b"\\" not in body and body.count(b'"') == 2 * _strings(plain):
+        return plain
     return read(VerifyBody, body)
+
+
+def _strings(plain: _PlainVerifyBody) -> int:
+    """How many strings the body has that this was read from, if no name is there twice or holds null."""
+    count = 4 + (plain.explain is not None) + (plain.prefix is not None)
+    if plain.context is None:
+        return count
+    values = plain.context.values()
+    return count + 1 + len(values) + [type(value) for value in values].count(str)
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
