@@ -23,8 +23,8 @@ from capsvc.errors import RequestError, TokenError
 from capsvc.grants import Fact, Minted
 from capsvc.macaroon import build
 from capsvc.macaroon.bundle import MAX_CAVEATS
-from capsvc.macaroon.decode import decode
-from capsvc.macaroon.encoding import b64encode
+from capsvc.macaroon.decode import SIGNATURE_OCTETS
+from capsvc.macaroon.encoding import b64decode, b64encode
 from capsvc.macaroon.identifier import Identifier
 from capsvc.store.protocol import Transaction
 from capsvc.store.records import Minter, TokenRecord
@@ -227,7 +227,7 @@ class Minting:
             issued_at=now,
             expires_at=expires_at,
             caveats=texts,
-            branch=branch_of(decode(token).signature),
+            branch=branch_of(b64decode(token)[-SIGNATURE_OCTETS:]),
             minter=request.minter,
         )
         return minted, record

@@ -7,7 +7,6 @@ issuer states, which restrictions on those facts and on the audience hold, which
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from capsvc.grants import Fact
@@ -20,7 +19,6 @@ from caveats import (
     Comparison,
     Declared,
     Satisfied,
-    TimeBefore,
     Vocabulary,
     check,
     lower_bound,
@@ -56,8 +54,7 @@ class Check(NamedTuple):
     about: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """A parsed caveat and what follows from it alone. Bounds are in nanoseconds since the epoch."""
 
     check: Check
@@ -96,24 +93,25 @@ class ParsedCaveats:
         return known
 
     def _parse(self, octets: bytes, source: str) -> _Known:
-        text = printable(octets)
         try:
             caveat = parse(octets, self.vocabulary, discharge=source == DISCHARGE)
         except CaveatError as error:
-            return _Known(Check(text, source, None, error.code, OTHER))
+            return _Known(Check(printable(octets), source, None, error.code, OTHER))
+        text = octets.decode("ascii")  # as all that is accepted
         if isinstance(caveat, Declared):  # in a discharge; reported nowhere, since no discharger is registered
             return _Known(Check(text, source, caveat, SATISFIED, OTHER))
-        return self._place(Check(text, source, caveat, None, _about(caveat)), caveat)
+        upper, lower = upper_bound(caveat), lower_bound(caveat)
+        if upper is not None or lower is not None:
+            return _Known(Check(text, source, caveat, None, TIME), upper, lower, timed=True)
+        return self._place(Check(text, source, caveat, None, _about(caveat)))
 
-    def _place(self, unsettled: Check, caveat: Caveat) -> _Known:
+    def _place(self, unsettled: Check) -> _Known:
+        """Return what is not about time, with who settles it."""
+        caveat = unsettled.caveat
         attribute = self.vocabulary.get(caveat.attribute) if isinstance(caveat, Comparison) else None
         fact = attribute is not None and attribute.fact
-        upper, lower = upper_bound(caveat), lower_bound(caveat)
         return _Known(
             unsettled,
-            upper,
-            lower,
-            timed=upper is not None or lower is not None,
             states=fact and unsettled.source == ISSUER and isinstance(caveat, Comparison) and caveat.operator == "=",
             of_token=fact or (attribute is not None and attribute.source == "audience"),
             fact=fact,
@@ -121,12 +119,10 @@ class ParsedCaveats:
 
 
 def _about(caveat: Caveat) -> str:
-    if isinstance(caveat, TimeBefore):
-        return TIME
     name = caveat.attribute if isinstance(caveat, Comparison) else ""
     if name.startswith("for."):
         return TARGET
-    return {"time": TIME, "clock": CLOCK, "weekday": CLOCK}.get(name, OTHER)
+    return CLOCK if name in {"clock", "weekday"} else OTHER
 
 
 def _third(raw: RawCaveat, source: str) -> _Known:

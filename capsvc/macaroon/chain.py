@@ -64,7 +64,7 @@ def compute(key: bytes, macaroon: UnverifiedMacaroon) -> list[bytes]:
     mac = _hmac(key, macaroon.identifier)
     macs = [mac]
     for caveat in macaroon.caveats:
-        mac = extend(mac, caveat)
+        mac = _hmac(mac, caveat.cid) if caveat.vid is None else extend(mac, caveat)
         macs.append(mac)
     return macs
 
