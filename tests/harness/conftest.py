@@ -135,6 +135,12 @@ class Connection:
 MakeService = Callable[..., Service]
 
 
+@pytest.fixture(scope="session")
+def service_class() -> type[Service]:
+    """`Service`, for whoever ends what he starts."""
+    return Service
+
+
 @pytest.fixture
 def make_service(tmp_path: Path) -> Iterator[MakeService]:
     """Services by the number of their workers; none is left running."""

@@ -191,7 +191,7 @@ def check_rows(connection: Any, tokens: list[Known], ledger: Ledger) -> None:
 def check_all_listed(connection: Any, tokens: list[Known]) -> int:
     """Page through everything: each acknowledged token once, none twice; the number of rows."""
     listed: list[str] = []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         after = f"&after={cursor}" if cursor else ""
         status, answer = connection.ask("GET", f"/v1/tokens?limit=1000{after}")

@@ -5,7 +5,6 @@ Which worker answers a connection is read from the kernel's own tables; the prod
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -53,7 +52,7 @@ def worker_of(service: Any, connection: Any) -> int:
 
 def _target(descriptor: Path) -> str:
     try:
-        return os.readlink(descriptor)
+        return str(descriptor.readlink())
     except FileNotFoundError:
         return ""
 
