@@ -432,3 +432,59 @@ except StartError as error:
         codes.append(done.returncode)
     assert (codes[0], codes[-1]) == (7, 0)
     works(directory)
+
+
+# Several at once.
+
+
+def test_first_starts_at_once_make_one_installation(directory: Any) -> None:
+    """Whoever comes second uses what the first has made: one key, one database, one credential, all of them good."""
+    script = """
+import sys
+from capsvc.authority import Authority
+from capsvc.config import Settings
+sys.stdin.readline()
+with Authority.open(Settings(data_dir=sys.argv[1])) as authority:
+    print(authority.public_key, authority.mint(audience="default", ttl=600).token)
+"""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(directory.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=60)[0].split() for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert len({public for public, _ in told}) == 1
+    works(directory)
+    with Authority.open(directory.settings) as authority:
+        for _, token in told:
+            assert authority.authorize(token, audience="default")
+    assert directory.names() == WHOLE
+    assert directory.sql("SELECT count(*) FROM audit WHERE action = 'init'") == [(1,)]
+
+
+@pytest.mark.parametrize("left", [b"", b"short", b"x" * 100])
+def test_whatever_is_left_of_the_beacon(whole: Any, left: bytes) -> None:
+    """Its number means nothing: any will do."""
+    (whole.path / "capsvc.db-beacon").write_bytes(left)
+    works(whole)
+
+
+def test_a_beacon_that_is_a_link(whole: Any, tmp_path: Path) -> None:
+    """It is not followed."""
+    beacon = whole.path / "capsvc.db-beacon"
+    beacon.unlink()
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    beacon.symlink_to(victim)
+    assert whole.refusal().code == "data-dir"
+    assert victim.read_bytes() == b"precious"
