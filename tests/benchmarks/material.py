@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -43,10 +44,15 @@ class OurTokens:
         """Distinct tokens, whose times of expiry differ as those of tokens from different seconds do."""
         return [made.token for made in self.minted(caveats, count)]
 
-    def minted(self, caveats: Sequence[str], count: int) -> list[_Minted]:
-        """The same, with what a peer needs to make its like."""
+    def minted(self, caveats: Sequence[str], count: int, *, at_once: bool = False) -> list[_Minted]:
+        """The same, with what a peer needs to make its like; ``at_once``, all expire in the same second."""
+        first = datetime.now(UTC) + timedelta(hours=1)
         under_way = [
-            self.authority.submit_mint(audience=AUDIENCE, ttl=3600 + number % 7200, caveats=caveats)
+            self.authority.submit_mint(
+                audience=AUDIENCE,
+                expires_at=first + timedelta(seconds=0 if at_once else number % 7200),
+                caveats=caveats,
+            )
             for number in range(count)
         ]
         return [_Minted(made.token, made.caveats) for made in (future.result() for future in under_way)]

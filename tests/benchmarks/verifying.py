@@ -22,12 +22,14 @@ def first_sight(directory: Path, size: Size) -> list[Line]:
     library = LibMacaroons.find()
     peers, webs = PeerTokens(minted, library), WebTokens(count)
     tokens = [one.token for one in minted]
+    twins = [one.token for one in ours.minted(FOUR, count, at_once=True)]
 
     def part(number: int) -> slice:
         return slice(number * batch, (number + 1) * batch)
 
     turns: dict[str, Turn] = {
         "capsvc": lambda number: microseconds_each(lambda: ours.verify(tokens[part(number)])),
+        "time caveat seen before": lambda number: microseconds_each(lambda: ours.verify(twins[part(number)])),
         "pymacaroons": lambda number: microseconds_each(lambda: peers.verify_python(part(number))),
         "PyJWT HS256": lambda number: microseconds_each(lambda: webs.verify(part(number))),
     }
@@ -46,6 +48,8 @@ def first_sight(directory: Path, size: Size) -> list[Line]:
         ratio = found.ratio("capsvc", "libmacaroons")
         lines.append(line("libmacaroons", ratio, Bound(AT_MOST, 3, 1.3), "times the time of"))
     lines.append(line("PyJWT HS256", found.ratio("PyJWT HS256", "capsvc"), None, "times as fast as"))
+    twin = "time caveat seen before"
+    lines.append(line(twin, found.ratio("capsvc", twin), None, "times the time with"))
     return lines
 
 

@@ -55,7 +55,11 @@ _NAMES: Final = {
     "match": "search",
     "search": "match",
 }
-_SENTENCE: Final = " "
+
+
+def _is_sentence(text: str, *, in_message: bool) -> bool:
+    """Whether it is for people: an exception's text, or a constant that can only become one."""
+    return text.count(" ") >= (1 if in_message else 3)
 
 
 def changes(place: Place) -> Iterator[Change]:
@@ -116,12 +120,9 @@ def _if_expression(place: Place) -> Iterator[Change]:
 
 def _return(place: Place) -> Iterator[Change]:
     assert isinstance(place.node, ast.Return)
-    if place.node.value is not None and not _is_none(place.node.value):
+    value = place.node.value
+    if value is not None and not (isinstance(value, ast.Constant) and not value.value):  # what is false anyway
         yield lambda node: _with(node, value=ast.Constant(value=None))
-
-
-def _is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _constant(place: Place) -> Iterator[Change]:
@@ -133,10 +134,10 @@ def _constant(place: Place) -> Iterator[Change]:
         yield lambda node: _with(node, value=value + 1)
         if value == 1:
             yield lambda node: _with(node, value=0)
-    elif isinstance(value, str) and not (place.in_message and _SENTENCE in value):
-        yield lambda node: _with(node, value=value[:-1] or f"XX{value}")
+    elif isinstance(value, str) and not _is_sentence(value, in_message=place.in_message):
+        yield lambda node: _with(node, value=value[1:] or f"XX{value}")
     elif isinstance(value, bytes):
-        yield lambda node: _with(node, value=value[:-1] or b"XX" + value)
+        yield lambda node: _with(node, value=value[1:] or b"XX" + value)
 
 
 def _leave_out(place: Place) -> Iterator[Change]:
