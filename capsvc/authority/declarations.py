@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from capsvc.errors import StartError
-from capsvc.store.protocol import Transaction
+from capsvc.store.protocol import StoreUnavailable, Transaction
 from capsvc.store.records import AttributeRecord, Change
 from caveats import Attribute, DeclarationError, Vocabulary
 
@@ -22,8 +22,11 @@ def _record(attribute: Attribute) -> AttributeRecord:
 
 
 def vocabulary_of(records: Iterable[AttributeRecord]) -> Vocabulary:
-    """Return the built-in vocabulary with what was declared."""
-    return Vocabulary.from_declarations({record.name: _declaration(record) for record in records})
+    """Return the built-in vocabulary with what was declared. Raises `StoreUnavailable` for rows that were damaged."""
+    try:
+        return Vocabulary.from_declarations({record.name: _declaration(record) for record in records})
+    except DeclarationError as error:
+        raise StoreUnavailable(f"the attribute {error.name} is damaged") from error
 
 
 def declared_anew(before: Vocabulary, declared: Mapping[str, Mapping[str, object]]) -> list[Attribute]:

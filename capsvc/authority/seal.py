@@ -25,10 +25,15 @@ class SealError(Exception):
 
 
 def framed(*parts: str | bytes) -> bytes:
-    """Join parts so that no two different sequences give the same octets: each behind its length."""
+    """Join parts so that no two different sequences give the same octets: each behind its length.
+
+    Raises `SealError` for a part of another type: a column may hold anything once somebody has altered it.
+    """
     out = bytearray()
     for part in parts:
         octets = part.encode() if isinstance(part, str) else part
+        if not isinstance(octets, bytes):
+            raise SealError("a value has a type that it cannot have")
         out += len(octets).to_bytes(4, "big") + octets
     return bytes(out)
 
@@ -69,5 +74,5 @@ class MasterKey:
 
     def check_mac(self, purpose: str, message: bytes, mac: bytes) -> None:
         """Raise `SealError` unless that is the message's MAC."""
-        if not compare_digest(self.mac(purpose, message), mac):
+        if not isinstance(mac, bytes) or not compare_digest(self.mac(purpose, message), mac):
             raise SealError(f"the MAC for {purpose} is wrong")

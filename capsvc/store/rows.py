@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from capsvc.store.protocol import StoreUnavailable
 from capsvc.store.records import AttributeRecord, AuditRecord, Change, KeyRecord, Minter, TokenRecord
 
 __all__ = [
@@ -67,9 +68,13 @@ def key_of(row: tuple[Any, ...]) -> KeyRecord:
 
 
 def attribute_of(row: tuple[Any, ...]) -> AttributeRecord:
-    """Return a declared attribute."""
+    """Return a declared attribute. Raises `StoreUnavailable` for a closed set that was damaged."""
     name, kind, fact, values = row
-    return AttributeRecord(name, kind, bool(fact), None if values is None else tuple(json.loads(values)))
+    try:
+        closed_set = None if values is None else tuple(json.loads(values))
+    except (ValueError, TypeError) as error:
+        raise StoreUnavailable(f"the attribute {name} is damaged") from error
+    return AttributeRecord(name, kind, bool(fact), closed_set)
 
 
 def audit_of(row: Mapping[str, Any]) -> AuditRecord:

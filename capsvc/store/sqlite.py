@@ -182,10 +182,10 @@ class SqliteStore:
 
     def audit(self) -> Iterator[AuditRecord]:
         """See `Store.audit`."""
-        after = 0
-        while page := self._audit_page(after):
+        page = self._audit_page("1")  # whatever its number: a line put below the first is a line
+        while page:
             yield from page
-            after = page[-1].seq
+            page = self._audit_page("seq > ?", page[-1].seq)
 
     def last_recorded_at(self) -> int | None:
         """See `Store.last_recorded_at`."""
@@ -221,10 +221,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from error
 
-    def _audit_page(self, after: int) -> list[AuditRecord]:
+    def _audit_page(self, where: str, *values: int) -> list[AuditRecord]:
         try:
             with self._listing:
-                rows = Database(self._lister)["audit"].rows_where("seq > ?", [after], order_by="seq", limit=AUDIT_PAGE)
+                rows = Database(self._lister)["audit"].rows_where(where, values, order_by="seq", limit=AUDIT_PAGE)
                 return [audit_of(row) for row in rows]
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from error

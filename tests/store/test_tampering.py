@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from capsvc.authority.seal import MasterKey, SealError, framed
-from capsvc.errors import StartError
+from capsvc.errors import Denied, StartError
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ COLUMNS = {
     "target": ("'x'", "''"),
     "detail": ("'{}'", "detail || ' '", "'x'"),
     "minter_id": ("'x'", "NULL", "''"),
-    "minter_branch": ("zeroblob(32)", "NULL", "zeroblob(0)", "x'01'"),
-    "mac": ("zeroblob(32)", "zeroblob(0)", "substr(mac, 1, 31)"),
+    "minter_branch": ("5", "'x'", "zeroblob(32)", "NULL", "zeroblob(0)", "x'01'"),
+    "mac": ("5", "'x'", "zeroblob(32)", "zeroblob(0)", "substr(mac, 1, 31)"),
 }
 
 
@@ -116,6 +116,11 @@ def every_pair(directory: Any) -> Iterator[tuple[int, int]]:
 
 def test_removed_inserted_and_swapped_lines(busy: Any) -> None:
     """At every place but the very end, of which the README tells."""
+    busy.sql("INSERT INTO audit SELECT 0, at, action, NULL, 'x', detail, NULL, NULL, mac FROM audit WHERE seq = 2")
+    assert is_noticed(busy), "before the first"
+    altered_audit(busy, "UPDATE audit SET seq = -5 WHERE seq = 0")
+    assert is_noticed(busy), "far before the first"
+    altered_audit(busy, "DELETE FROM audit WHERE seq = -5")
     for first, second in every_pair(busy):
         rows = busy.sql("SELECT * FROM audit ORDER BY seq")
 
@@ -192,6 +197,10 @@ ON_KEYS = [
     "UPDATE keys SET (secret, mac) = (SELECT secret, mac FROM keys WHERE state = 'retiring') WHERE audience = 'photos'",
     "UPDATE keys SET secret = zeroblob(72) WHERE audience = 'photos'",
     "UPDATE keys SET secret = x'' WHERE audience = 'photos'",
+    "UPDATE keys SET secret = 5 WHERE audience = 'photos'",
+    "UPDATE keys SET mac = 5 WHERE audience = 'photos'",
+    "UPDATE keys SET mac = 'x' WHERE audience = 'photos'",
+    "UPDATE keys SET created_at = x'00' WHERE audience = 'photos'",
     "INSERT INTO keys SELECT 99, '0123456789abcdef', audience, state, created_at, secret, mac FROM keys WHERE seq = 1",
 ]
 
@@ -212,6 +221,8 @@ ON_BOX_KEYS = [
     "UPDATE box_keys SET created_at = created_at + 1",
     "UPDATE box_keys SET secret = zeroblob(72)",
     "UPDATE box_keys SET mac = zeroblob(32)",
+    "UPDATE box_keys SET mac = 5",
+    "UPDATE box_keys SET public = 5",
     "INSERT INTO box_keys SELECT 99, zeroblob(32), 'active', created_at, secret, mac FROM box_keys",
     "DELETE FROM box_keys",
 ]
@@ -240,6 +251,29 @@ def test_nor_the_value_that_knows_the_master_key(busy: Any, statement: str) -> N
     """Then no master key is the right one."""
     busy.sql(statement)
     assert busy.refusal().code == "master-key-wrong"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO attributes VALUES ('floor', 'bogus', 0, NULL)",
+        "INSERT INTO attributes VALUES ('for.floor', 'integer', 0, NULL)",
+        "INSERT INTO attributes VALUES ('plan', 'word', 0, 'x')",
+        "INSERT INTO attributes VALUES ('plan', 'word', 0, '[]')",
+        "INSERT INTO attributes VALUES ('plan', 'word', 0, 5)",
+        "INSERT INTO attributes VALUES ('sub', 'word', 0, NULL)",
+    ],
+)
+def test_declarations_that_nobody_could_have_made(busy: Any, statement: str) -> None:
+    """Stop a start, and the decisions of whoever runs already."""
+    with busy.open() as authority:
+        token = authority.mint(audience="default", ttl=60).token
+        busy.sql(statement)
+        authority.add_audience("another")
+        with pytest.raises(Denied) as denied:
+            authority.authorize(token, audience="default")
+        assert denied.value.code == "unavailable"
+    assert is_refused(busy)
 
 
 # The seal itself.
