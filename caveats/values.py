@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from caveats.limits import MAX_INTEGER_DIGITS, MAX_WORD_OCTETS
-from caveats.valuetype import ValueType, as_whole
+from caveats.valuetype import ValueType, as_text, as_whole
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
@@ -137,6 +137,12 @@ class Word(ValueType):
                 f"a word has 1 to {MAX_WORD_OCTETS} letters, digits or . _ : @ + ~ -, the first a letter or digit"
             )
         return text
+
+    def from_context(self, raw: object) -> str:
+        """See `ValueType.from_context`; the common case first, for a decision asks for several."""
+        if type(raw) is str and self._members is None and _WORD.fullmatch(raw) is not None:
+            return raw
+        return self.read(as_text(raw))
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,7 @@ def judge(one: Check, values: Mapping[str, object]) -> str:
 
 
 def _grant(presented: Presented, reading: Reading, expires_at: int) -> Grant:
-    facts = {name: value for name, value in reading.facts.items() if name != "sub"}
+    facts = {name: value for name, value in reading.facts.items() if name != "sub"} if reading.facts else {}
     return Grant(
         presented.identifier.tid,
         presented.key.audience,
