@@ -299,8 +299,9 @@ def test_without_before_the_latest_issue_time_counts(office: Any) -> None:
     assert office.authority.revoke(audience="default", subject="alice").repeated
 
 
-def test_a_later_mint_waits_until_its_issue_time_is_above(office: Any) -> None:
+def test_a_later_mint_waits_until_its_issue_time_is_above(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not refused: it comes as soon as the clock has moved on."""
+    monkeypatch.setattr(mintqueue, "PATIENCE", 60)
     office.authority.revoke(audience="default", subject="alice")
     waiting = office.authority.submit_mint(audience="default", ttl=60, subject="alice")
     assert office.outcome(office.mint(subject="bob")) == "allowed"
@@ -324,6 +325,7 @@ def test_with_a_clock_that_stands_still_a_mint_gives_up(office: Any, monkeypatch
 
 def test_a_mint_that_was_under_way_is_not_left_alive(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made before the revocation, written after it: it is made anew with a later issue time."""
+    monkeypatch.setattr(mintqueue, "PATIENCE", 60)
     made, go_on = threading.Event(), threading.Event()
     original = minting.Minting.make
 
