@@ -23,10 +23,10 @@ class Group:
 GROUPS: Final[Mapping[str, Group]] = {
     "caveats": Group(("caveats",), ("tests/caveats",)),
     "macaroon": Group(("capsvc/macaroon",), ("tests/macaroon",)),
-    "token": Group(("capsvc/token.py",), ("tests/test_token.py",)),
+    "token": Group(("capsvc/token.py",), ("tests/test_token.py", "tests/test_token_slips.py")),
     "decision": Group(
         ("capsvc/authority/decision.py", "capsvc/authority/reading.py", "capsvc/authority/presented.py"),
-        ("tests/authority",),
+        ("tests/authority", "tests/attacks"),
     ),
 }
 
