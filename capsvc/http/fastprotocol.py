@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from capsvc.http.logs import MAX_HEADER_BYTES, PER_HEADER
-from capsvc.http.protocols import MAX_HEAD_BYTES, Deadline, Overlong, admit, refuse
+from capsvc.http.logs import MAX_HEADER_BYTES
+from capsvc.http.protocols import MAX_HEAD_BYTES, Deadline, Overlong, admit, header_bytes, refuse
+from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS
 
 __all__ = ["BoundedHttpTools"]
 
+MAX_MESSAGE_BYTES: Final = 8 * MAX_BATCH_BODY_OCTETS
+"""Of a whole request: the largest body in the smallest chunks, whose frames are five times their octet; trailers."""
+
+
+class _Gathering:
+    """A transport that sends a response's head and the first of its body together: each write is a system call.
+
+    uvicorn writes them one after the other. What is written before a response begins (``100 Continue``) passes at once.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: HttpToolsProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._cycle: object = None
+        self._head = b""
+        self.close = transport.close
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Hold a response's head until its body comes."""
+        cycle = self._protocol.cycle
+        if cycle is not self._cycle and cycle.response_started:
+            self._cycle = cycle
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
 
 class BoundedHttpTools(HttpToolsProtocol):
-    """Counts header bytes as they are read: each field when it is whole, and what is not whole yet by chunks."""
+    """Bounds what is read of a request until `AccessLog` judges its headers, and what is read of it in all."""
 
     deadline: Deadline
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._header_bytes = 0
-        self._head_bytes = 0
+        self._bytes = 0  # of this request, after the chunk in which it began
+        self._at_most = 0  # of this request, with whatever came before it in that chunk
+        self._chunk = 0
         self._in_head = False
         self._began = False
         self._refused = False
@@ -29,6 +62,7 @@ class BoundedHttpTools(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a request."""
         super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", _Gathering(transport, self))  # all of one that uvicorn uses
         self.deadline = Deadline(self, self.loop)
         admit(self)
 
@@ -42,40 +76,41 @@ class BoundedHttpTools(HttpToolsProtocol):
         if self._refused:
             return
         self._began = False
+        self._chunk = len(data)
+        self._at_most += self._chunk
         super().data_received(data)
-        if self._in_head and not self._began and not self._refused:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(overlong=True)
+        if self._began or self._refused:
+            return
+        self._bytes += self._chunk
+        if self._in_head and self._bytes > MAX_HEAD_BYTES:
+            self._refuse(overlong=True)
+        elif self._bytes > MAX_MESSAGE_BYTES:
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """A request's first byte."""
         super().on_message_begin()
-        self._header_bytes = self._head_bytes = 0
+        self._bytes = 0
         self._in_head = self._began = True
         self.deadline.begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count one field. Raises `Overlong`, which stops the parser."""
-        self._header_bytes += len(name) + len(value) + PER_HEADER
-        if self._header_bytes > MAX_HEADER_BYTES:
-            raise Overlong
-        if self._in_head:  # a trailer must not slip in among the headers that are being judged
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """The head is here whole."""
+        """The head is here whole. Raises `Overlong`, which stops the parser."""
+        if self._at_most > MAX_HEADER_BYTES and header_bytes(self.headers) > MAX_HEADER_BYTES:
+            raise Overlong
         self._in_head = False
         super().on_headers_complete()
+        self.headers = []  # trailers go here, not among the headers that are being judged
 
     def on_message_complete(self) -> None:
         """And now the body."""
+        self._at_most = self._chunk  # the next one may have begun in it
         self.deadline.met()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
         """Refuse as the service does."""
-        self._refuse(overlong=self._header_bytes > MAX_HEADER_BYTES)
+        self._refuse(overlong=self._in_head and header_bytes(self.headers) > MAX_HEADER_BYTES)
 
     def _refuse(self, *, overlong: bool) -> None:
         self._refused = True

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import h11
@@ -30,6 +30,7 @@ __all__ = [
     "Deadline",
     "Overlong",
     "admit",
+    "header_bytes",
     "most_connections",
     "refusal",
     "refuse",
@@ -147,7 +148,7 @@ class _BoundedConnection(h11.Connection):
             self.overlong = error.error_status_hint == 431
             raise
         if isinstance(event, h11.Request):
-            if _size(event) > MAX_HEADER_BYTES:
+            if header_bytes(event.headers) > MAX_HEADER_BYTES:
                 self.overlong = True
                 raise h11.RemoteProtocolError("headers too large", error_status_hint=431)
             if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
@@ -155,8 +156,9 @@ class _BoundedConnection(h11.Connection):
         return event
 
 
-def _size(request: h11.Request) -> int:
-    return sum(len(name) + len(value) + PER_HEADER for name, value in request.headers)
+def header_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """How large header fields are in all, names, values, colons and line ends."""
+    return sum(len(name) + len(value) + PER_HEADER for name, value in headers)
 
 
 class BoundedH11(H11Protocol):
