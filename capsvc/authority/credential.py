@@ -31,19 +31,25 @@ class RequestContexts:
     CAPACITY: Final = 256
 
     def __init__(self) -> None:
-        self._known: dict[tuple[tuple[str, str], ...], ReadContext] = {}
+        self._known: dict[tuple[tuple[str, object], ...], ReadContext] = {}
 
     def read(self, context: Mapping[str, object]) -> Mapping[str, object] | ReadContext:
-        """Return a context as read, or as it came if it holds anything but text or is not well formed."""
-        key = tuple([(name, value) for name, value in context.items() if type(value) is str])
-        if len(key) != len(context):  # 1 and True are equal, and must not stand for each other
+        """Return a context as read, or as it came if it holds anything but text or is not well formed.
+
+        What is remembered is text alone, which nothing but the same text is equal to (1 and True are equal).
+        """
+        key = tuple(context.items())
+        try:
+            found = self._known.get(key)
+        except TypeError:  # a list, say
             return context
-        found = self._known.get(key)
         return self._learn(key, context) if found is None else found
 
     def _learn(
-        self, key: tuple[tuple[str, str], ...], context: Mapping[str, object]
+        self, key: tuple[tuple[str, object], ...], context: Mapping[str, object]
     ) -> Mapping[str, object] | ReadContext:
+        if not all(type(value) is str for _, value in key):
+            return context
         try:
             found = ReadContext(read_context(context, Vocabulary.built_in()))
         except ContextError:
