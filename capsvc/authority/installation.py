@@ -6,6 +6,7 @@ followed, nothing created beside what does not fit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -49,6 +50,7 @@ def open_installation(settings: Settings, now: int, *, make: bool) -> tuple[Stor
     path = settings.database_path
     if not is_empty(path):
         _tighten(settings)
+        _remove_drafts(settings.master_key_path)
         master = _load_master_key(settings)
         return _proved(SqliteStore(path), master, settings), master
     if not make:
@@ -77,7 +79,10 @@ def _make_directory(directory: Path) -> None:
 def _tighten(settings: Settings) -> None:
     """Take from others the right to read what is there."""
     database = settings.database_path
-    names = [database, *(database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", "-journal"))]
+    names = [
+        database,
+        *(database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", "-journal", "-beacon")),
+    ]
     for path in [*names, admin_token_path(settings)]:
         try:
             if stat.S_IMODE(path.lstat().st_mode) & 0o177 and not path.is_symlink():
@@ -86,6 +91,13 @@ def _tighten(settings: Settings) -> None:
             continue
         except OSError as error:
             raise StartError("data-dir", f"{path}: cannot be made private ({error.strerror})") from None
+
+
+def _remove_drafts(path: Path) -> None:
+    """Remove what a start that was killed while it wrote a secret left beside it: it may be the secret itself."""
+    for draft in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 16}"):
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def _load_master_key(settings: Settings) -> MasterKey:

@@ -488,3 +488,16 @@ def test_a_beacon_that_is_a_link(whole: Any, tmp_path: Path) -> None:
     beacon.symlink_to(victim)
     assert whole.refusal().code == "data-dir"
     assert victim.read_bytes() == b"precious"
+
+
+def test_what_a_killed_start_left_of_the_master_key_is_removed(tmp_path: Path) -> None:
+    """A draft may be the key itself, under another name; what only looks like one stays."""
+    directory = tmp_path / "data"
+    Authority.open(Settings(data_dir=directory)).close()
+    draft, other = directory / ".master.key.0123456789abcdef", directory / ".master.key.mine"
+    draft.write_bytes((directory / "master.key").read_bytes())
+    other.write_bytes(b"")
+    Authority.open(Settings(data_dir=directory)).close()
+    assert not draft.exists()
+    assert other.exists()
+    assert (directory / "master.key").exists()
