@@ -18,31 +18,41 @@ MAX_MESSAGE_BYTES: Final = 8 * MAX_BATCH_BODY_OCTETS
 
 
 class _Gathering:
-    """A transport that sends a response's head and the first of its body together: each write is a system call.
+    """A transport whose writes go out together when the event loop has run what was ready.
 
-    uvicorn writes them one after the other. What is written before a response begins (``100 Continue``) passes at once.
+    Each is a system call that wakes the other end; uvicorn makes two a response, and under load many responses are
+    written in one pass of the loop.
     """
 
-    def __init__(self, transport: asyncio.Transport, protocol: HttpToolsProtocol) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
-        self._protocol = protocol
-        self._cycle: object = None
-        self._head = b""
-        self.close = transport.close
+        self._loop = loop
+        self._waiting: list[bytes] = []
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Hold a response's head until its body comes."""
-        cycle = self._protocol.cycle
-        if cycle is not self._cycle and cycle.response_started:
-            self._cycle = cycle
-            self._head = data
-        else:
-            self._transport.write(self._head + data)
-            self._head = b""
+        """Write in a moment."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def write_eof(self) -> None:
+        """Write what waits, and no more."""
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():  # nobody is there any more
+            self._transport.write(b"".join(waiting))
 
 
 class BoundedHttpTools(HttpToolsProtocol):
@@ -62,7 +72,7 @@ class BoundedHttpTools(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a request."""
         super().connection_made(transport)
-        self.transport = cast("asyncio.Transport", _Gathering(transport, self))  # all of one that uvicorn uses
+        self.transport = cast("asyncio.Transport", _Gathering(transport, self.loop))  # all of one that uvicorn uses
         self.deadline = Deadline(self, self.loop)
         admit(self)
 

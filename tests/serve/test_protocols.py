@@ -242,3 +242,24 @@ def test_connections_past_the_limit_are_closed_at_once(connect: Connect, monkeyp
     assert until_closed(connect()) == b""
     first.sendall(request())
     assert answer(first)[0] == 200
+
+
+def test_a_caller_who_waits_to_be_asked_for_the_body_is_asked(connect: Connect) -> None:
+    """``100 Continue`` is not held back for an answer that cannot come before the body."""
+    connection = connect()
+    connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+    assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(b"ab")
+    status, _, body = answer(connection)
+    assert (status, body["length"]) == (200, 2)
+
+
+def test_a_last_answer_is_whole_before_the_connection_ends(connect: Connect) -> None:
+    """What waits to be written goes out before the close that comes after it."""
+    connection = connect()
+    connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1\r\n\r\na")
+    stream = b""
+    while octets := connection.recv(65_536):
+        stream += octets
+    assert stream.startswith(b"HTTP/1.1 200 ")
+    assert b'"length": 1' in stream
