@@ -17,10 +17,11 @@ run: .venv/.service ## Serve from ./capsvc-data, which the first run makes (ARGS
 test: .venv/.tools ## Run the tests (ARGS="-k revoke" narrows them)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-check: .venv/.tools ## Check format, lint and types
+check: .venv/.tools ## Check format, lint, types, directions of imports, and that every public name is documented
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_public.py
 
 fmt: .venv/.tools ## Format, and mend what can be mended
 	$(BIN)/ruff format .
