@@ -27,6 +27,9 @@ TOKENS: Final = 64
 OURS: Final = "capsvc"
 ECHO: Final = "Starlette echo"
 EMPTY: Final = "empty ASGI"
+ALONE: Final = "insert, commit"
+ROLLBACK: Final = "the same, rollback journal"
+ONE: Final = "one connection"
 
 ALLOWED: Final = b"HTTP/1.1 200 "
 CREATED: Final = b"HTTP/1.1 201 "
@@ -75,34 +78,46 @@ def _line(what: str, found: Rounds, peer: str, bound: Bound | None) -> Line:
 
 def http_mint(directory: Path, size: Size) -> list[Line]:
     """POST /v1/tokens with 32 connections, against inserting the same row and committing, one at a time."""
-    copy = directory / "one-at-a-time.db"
+    copies = {ALONE: directory / "wal.db", ROLLBACK: directory / "rollback.db"}
     Authority.open(Settings(data_dir=directory)).close()
-    shutil.copyfile(directory / "capsvc.db", copy)
+    for copy in copies.values():
+        shutil.copyfile(directory / "capsvc.db", copy)
     body = {"audience": AUDIENCE, "ttl": 3600, "subject": "alice", "caveats": list(FOUR)}
     requests = [post("/v1/tokens", body, _credential(directory))]
-    with servers.capsvc(directory) as served, closing(_connect(copy)) as connection:
-        turns: dict[str, Turn] = {
-            OURS: lambda _: (
+    with ExitStack() as held:
+        served = held.enter_context(servers.capsvc(directory))
+        alone = held.enter_context(closing(_connect(copies[ALONE], "WAL")))
+        rollback = held.enter_context(closing(_connect(copies[ROLLBACK], "DELETE")))
+
+        def minting(connections: int) -> Turn:
+            return lambda _: (
                 put_under_load(
-                    served, requests, connections=CONNECTIONS, seconds=size.http_seconds, expected=CREATED
+                    served, requests, connections=connections, seconds=size.http_seconds, expected=CREATED
                 ).per_second
-            ),
-            "insert and commit": lambda _: _one_at_a_time(connection, _a_row(directory), size.http_seconds),
+            )
+
+        turns: dict[str, Turn] = {
+            OURS: minting(CONNECTIONS),
+            ALONE: lambda _: _one_at_a_time(alone, _a_row(directory), size.http_seconds),
+            ROLLBACK: lambda _: _one_at_a_time(rollback, _a_row(directory), size.http_seconds),
+            ONE: minting(1),
         }
         found = interleave(turns, size.http_rounds)
-    what, peer = f"POST /v1/tokens, {CONNECTIONS} connections: times the rate of", "insert and commit"
-    ratio, bound = found.ratio(OURS, peer), Bound(AT_LEAST, 5)
-    return [Line("http-mint", what, found.median(OURS), "/s", peer, found.median(peer), ratio, bound)]
+    what = f"POST /v1/tokens, {CONNECTIONS} connections: times the rate of"
+    return [
+        Line("http-mint", what, found.median(OURS), "/s", peer, found.median(peer), found.ratio(OURS, peer), bound)
+        for peer, bound in ((ALONE, Bound(AT_LEAST, 5)), (ROLLBACK, None), (ONE, None))
+    ]
 
 
 def _credential(directory: Path) -> str:
     return (directory / "admin.token").read_text().strip()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """As the store connects."""
+def _connect(path: Path, journal: str) -> sqlite3.Connection:
+    """As the store connects, which keeps a write-ahead log; SQLite's own default is a rollback journal, ``DELETE``."""
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,7 @@ class Campaign:
         self._jobs = jobs
         self._tell = tell
         self._seconds = 0.0
+        self._progress = os.dup(2)  # children are silent otherwise
 
     def run(self, where: str = "") -> list[Result]:
         """Try every mutant in a function whose name contains ``where``."""
@@ -87,7 +89,7 @@ class Campaign:
 
     def _in_session(self, mutants: list[Mutant], directory: str) -> str:
         """Collect the tests once and try what can be tried so; where the outcome lies, or what went wrong."""
-        plugin = _Plugin(self._files, mutants, self._jobs)
+        plugin = _Plugin(self._files, mutants, self._jobs, self._progress)
         code = pytest.main([*ARGUMENTS, f"--basetemp={directory}/tests", *self._group.tests], plugins=[plugin])
         if plugin.wrong or code != pytest.ExitCode.OK:
             return plugin.wrong or f"the tests cannot be collected: {code!r}"
@@ -99,10 +101,11 @@ class Campaign:
 class _Plugin:
     """Runs mutants where pytest would run tests."""
 
-    def __init__(self, files: Sequence[str], mutants: Sequence[Mutant], jobs: int) -> None:
+    def __init__(self, files: Sequence[str], mutants: Sequence[Mutant], jobs: int, progress: int) -> None:
         self._files = files
         self._mutants = mutants
         self._jobs = jobs
+        self._progress = progress
         self._reached: dict[str, Reach] = {}
         self._killing: dict[str, Counter[str]] = {}
         self.killers: dict[Key, str] = {}
@@ -148,6 +151,8 @@ class _Plugin:
         for outcome in run_all(iter(self._mutants), self._try, self._limits, self._jobs):
             self.killers[outcome.task.key] = outcome.killer
             self._killing.setdefault(outcome.task.where, Counter())[outcome.killer] += 1
+            if len(self.killers) % 100 == 0:
+                os.write(self._progress, b"  %d tried\n" % len(self.killers))
 
     def _limits(self, mutant: Mutant) -> Limits:
         seconds = sum(self._reached[item.nodeid].seconds for item in self._items_for(mutant))
