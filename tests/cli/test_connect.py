@@ -137,7 +137,7 @@ def test_nobody_listens(run: Run, live: Live, closed_port: int, root: Root) -> N
         run(*words, *options, stdin=root()).refused(3, "unavailable")
 
 
-ROW = {
+ROW: dict[str, object] = {
     "id": "x", "audience": "default", "subject": None, "facts": {}, "label": None, "caveats": [], "state": "live",
     "issued_at": "2026-11-22T12:00:00Z", "expires_at": "2026-11-22T13:00:00Z", "minted_by": None,
 }  # fmt: skip

@@ -43,7 +43,8 @@ def _async(service: Played, call: Call) -> Any:
 @pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Calls one of the two clients."""
-    return request.param
+    chosen: Run = request.param
+    return chosen
 
 
 def _problem(status: int, code: str, detail: str = "no") -> httpx.Response:

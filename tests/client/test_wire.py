@@ -31,7 +31,8 @@ def _async(url: str, timeout: float = 10) -> Any:
 @pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Asks for one decision."""
-    return request.param
+    chosen: Ask = request.param
+    return chosen
 
 
 GOOD = (

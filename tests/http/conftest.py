@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message, Scope
 
 from capsvc.authority import Authority
 from capsvc.config import Settings
 from capsvc.http.app import create_app
 from capsvc.token import Token
 
+Header = tuple[str, str | bytes]
+"""A header as a test writes it; octets where text could not say it."""
+
 NOON = 1_795_348_800  # 2026-11-22T12:00:00Z
-ATTRIBUTES = {
+ATTRIBUTES: dict[str, dict[str, object]] = {
     "floor": {"type": "integer"},
     "tenant": {"type": "word", "fact": True},
     "seats": {"type": "integer", "fact": True},
@@ -24,10 +30,10 @@ ATTRIBUTES = {
 class Clock:
     """A clock that stands still until it is set."""
 
-    def __init__(self, now=NOON):
+    def __init__(self, now: int = NOON) -> None:
         self.now = now
 
-    def __call__(self):
+    def __call__(self) -> int:
         """Unix seconds."""
         return self.now
 
@@ -37,11 +43,11 @@ class Answer:
     """A response: every header, and the body as it came."""
 
     status: int
-    raw_headers: list
+    raw_headers: list[tuple[bytes, bytes]]
     body: bytes
-    headers: dict = field(init=False)
+    headers: dict[str, str] = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.headers = {name.decode(): value.decode() for name, value in self.raw_headers}
         assert len(self.headers) == len(self.raw_headers), "a header came twice"
 
@@ -51,12 +57,12 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def code(self):
+    def code(self) -> Any:
         """The body's code."""
         return self.json["code"]
 
     @property
-    def outcome(self):
+    def outcome(self) -> tuple[int, Any]:
         """Status and code, which is what a refusal is known by."""
         return self.status, self.code
 
@@ -64,24 +70,33 @@ class Answer:
 class Api:
     """An open application, its clock, and the administrator's credential."""
 
-    def __init__(self, data_dir):
+    def __init__(self, data_dir: Path) -> None:
         self.clock = Clock()
         self.settings = Settings(data_dir=data_dir, attributes=ATTRIBUTES)
-        self.app = create_app(self.settings, clock=self.clock)
+        # Tests look into what the application adds to a Starlette: its log, its routes' resources.
+        self.app: Any = create_app(self.settings, clock=self.clock)
         self.admin = (data_dir / "admin.token").read_text().strip()
         self._runner = asyncio.Runner()
 
     @property
     def authority(self) -> Authority:
         """What the application opened."""
-        return self.app.state.authority
+        authority: Authority = self.app.state.authority
+        return authority
 
-    def close(self):
+    def close(self) -> None:
         """Let go of everything."""
         self._runner.close()
         self.authority.close()
 
-    def send(self, method, target, headers=(), chunks=(b"",), raw_path=None):
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[Header] = (),
+        chunks: Sequence[bytes] = (b"",),
+        raw_path: bytes | None = None,
+    ) -> Answer:
         """One request; ``chunks`` are the body's messages."""
         path, _, query = target.partition("?")
         scope = {
@@ -100,66 +115,68 @@ class Api:
         }
         return self._runner.run(self._drive(scope, list(chunks)))
 
-    async def _drive(self, scope, chunks):
-        sent = []
-        waiting = [
+    async def _drive(self, scope: Scope, chunks: list[bytes]) -> Answer:
+        sent: list[Message] = []
+        waiting: list[Message] = [
             {"type": "http.request", "body": chunk, "more_body": n < len(chunks)} for n, chunk in enumerate(chunks, 1)
         ]
 
-        async def receive():
+        async def receive() -> Message:
             return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
-        async def send(message):
+        async def send(message: Message) -> None:
             sent.append(message)
 
         await self.app(scope, receive, send)
         start, *rest = sent
         return Answer(start["status"], start["headers"], b"".join(part.get("body", b"") for part in rest))
 
-    def logged(self):
+    def logged(self) -> None:
         """Have the access log written."""
         self.app.log.flush()
 
-    def call(self, method, target, body=None, credential=None, headers=()):
+    def call(
+        self, method: str, target: str, body: Any = None, credential: str | None = None, headers: Sequence[Header] = ()
+    ) -> Answer:
         """One ordinary request: a JSON body, the administrator's credential unless another is given ("" for none)."""
-        given = [("content-type", "application/json")] if body is not None else []
+        given: list[Header] = [("content-type", "application/json")] if body is not None else []
         credential = self.admin if credential is None else credential
         if credential:
             given.append(("authorization", f"Bearer {credential}"))
         octets = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(method, target, [*given, *headers], [octets])
 
-    def get(self, target, credential=None):
+    def get(self, target: str, credential: str | None = None) -> Answer:
         """An ordinary GET."""
         return self.call("GET", target, credential=credential)
 
-    def post(self, target, body=None, credential=None):
+    def post(self, target: str, body: Any = None, credential: str | None = None) -> Answer:
         """An ordinary POST."""
         return self.call("POST", target, body, credential)
 
-    def mint(self, credential=None, **fields):
+    def mint(self, credential: str | None = None, **fields: Any) -> Any:
         """A minted token's answer, which must have succeeded."""
         answer = self.post("/v1/tokens", {"audience": "default", "ttl": 600, **fields}, credential)
         assert answer.status == 201, answer.body
         return answer.json
 
-    def verify(self, token, credential=None, **fields):
+    def verify(self, token: str, credential: str | None = None, **fields: Any) -> Any:
         """Verify's answer, which must have been one."""
         answer = self.post("/v1/verify", {"token": token, "audience": "default", **fields}, credential)
         assert answer.status == 200, answer.body
         return answer.json
 
-    def narrowed(self, *caveats):
+    def narrowed(self, *caveats: str) -> str:
         """The administrator's credential with more caveats."""
         return str(Token.parse(self.admin).attenuate(*caveats, attributes=ATTRIBUTES))
 
 
-def _octets(value):
+def _octets(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
 
 
 @pytest.fixture
-def api(tmp_path):
+def api(tmp_path: Path) -> Iterator[Api]:
     """A fresh service."""
     opened = Api(tmp_path)
     yield opened
@@ -167,7 +184,7 @@ def api(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A service for tests that change nothing that another test looks at."""
     opened = Api(tmp_path_factory.mktemp("shared"))
     yield opened

@@ -1,18 +1,22 @@
 """/v1/audiences and their keys."""
 
+from typing import Any
+
 import pytest
+
+from .conftest import Api, Header
 
 NOON = "2026-11-22T12:00:00Z"
 MONTH = 2_592_000
 TEN_YEARS = 315_360_000
 
 
-def keys_of(api, name="default"):
+def keys_of(api: Api, name: str = "default") -> Any:
     """The keys of an audience."""
     return api.get(f"/v1/audiences/{name}/keys").json["keys"]
 
 
-def test_there_from_the_start(api):
+def test_there_from_the_start(api: Api) -> None:
     """The audiences default and capsvc."""
     answer = api.get("/v1/audiences")
     assert answer.status == 200
@@ -23,7 +27,7 @@ def test_there_from_the_start(api):
     assert by_name["capsvc"]["max_ttl"] == 90 * 86_400
 
 
-def test_add(api):
+def test_add(api: Api) -> None:
     """A new audience has 30 days, a key, and mints."""
     answer = api.post("/v1/audiences", {"name": "photos:v1"})
     assert (answer.status, answer.json) == (201, {"name": "photos:v1", "max_ttl": MONTH, "created_at": NOON})
@@ -45,7 +49,7 @@ def test_add(api):
         (2**63, (422, "ttl-too-long")),
     ],
 )
-def test_bounds_of_max_ttl(shared, max_ttl, outcome):
+def test_bounds_of_max_ttl(shared: Api, max_ttl: int, outcome: int | tuple[int, str]) -> None:
     """1 to 315,360,000 seconds, for a new audience and a changed one."""
     added = shared.post("/v1/audiences", {"name": f"a{max_ttl}", "max_ttl": max_ttl})
     changed = shared.call("PATCH", "/v1/audiences/default", {"max_ttl": max_ttl})
@@ -56,7 +60,7 @@ def test_bounds_of_max_ttl(shared, max_ttl, outcome):
         assert added.outcome == changed.outcome == outcome
 
 
-def test_change(api):
+def test_change(api: Api) -> None:
     """A changed max_ttl holds for mints and for tokens that are out there."""
     token = api.mint(ttl=600)["token"]
     answer = api.call("PATCH", "/v1/audiences/default", {"max_ttl": 60})
@@ -81,12 +85,12 @@ def test_change(api):
         ("GET", "/v1/audiences/%C3%A9", None),
     ],
 )
-def test_not_found(shared, method, path, body):
+def test_not_found(shared: Api, method: str, path: str, body: Any) -> None:
     """What is not there is 404 in a path."""
     assert shared.call(method, path, body).outcome == (404, "not-found")
 
 
-def test_rotation(api):
+def test_rotation(api: Api) -> None:
     """A new key mints, the old one still verifies; both are listed, oldest first."""
     (first,) = keys_of(api)
     old = api.mint()["token"]
@@ -100,7 +104,7 @@ def test_rotation(api):
 
 
 @pytest.mark.parametrize("headers", [[], [("content-type", "application/json")], [("content-type", "text/plain")]])
-def test_rotation_takes_no_body(shared, headers):
+def test_rotation_takes_no_body(shared: Api, headers: list[Header]) -> None:
     """An empty body, with or without a Content-Type; any other is refused."""
     authorized = [*headers, ("authorization", f"Bearer {shared.admin}")]
     path = "/v1/audiences/default/keys"
@@ -111,7 +115,7 @@ def test_rotation_takes_no_body(shared, headers):
     assert shared.send("POST", path, headers).outcome == (401, "credential-missing")
 
 
-def test_deleting_a_key(api):
+def test_deleting_a_key(api: Api) -> None:
     """204 without a body, again too; what the key minted is revoked, what others minted is not."""
     (first,) = keys_of(api)
     old = api.mint()["token"]
@@ -126,7 +130,7 @@ def test_deleting_a_key(api):
     assert [key["state"] for key in keys_of(api)] == ["revoked", "active"]
 
 
-def test_a_key_hangs_under_its_own_audience(api):
+def test_a_key_hangs_under_its_own_audience(api: Api) -> None:
     """Another audience's path does not reach it."""
     api.post("/v1/audiences", {"name": "photos"})
     (photos,) = keys_of(api, "photos")
@@ -134,14 +138,16 @@ def test_a_key_hangs_under_its_own_audience(api):
     assert keys_of(api, "photos") == [photos]
 
 
-def test_pages(api):
+def test_pages(api: Api) -> None:
     """Lists come in pages, which together are the list."""
     for n in range(5):
         api.post("/v1/audiences", {"name": f"a{n}"})
         api.post("/v1/audiences/default/keys")
     for path, plural in (("/v1/audiences", "audiences"), ("/v1/audiences/default/keys", "keys")):
         whole = api.get(path).json[plural]
-        rows, after, sizes = [], "", []
+        rows: list[Any] = []
+        after: str | None = ""
+        sizes: list[int] = []
         while after is not None:
             page = api.get(f"{path}?limit=2" + (f"&after={after}" if after else "")).json
             rows += page[plural]

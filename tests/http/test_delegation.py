@@ -1,12 +1,16 @@
 """What an administrator may hand on: a credential narrowed by permission, target, method and path."""
 
+from typing import Any
+
 import pytest
 
 from capsvc.token import Token
 
+from .conftest import Api
+
 MINT = {"audience": "default", "ttl": 600}
 OTHER = {"audience": "photos"}
-PERMISSIONS = {
+PERMISSIONS: dict[str, list[tuple[str, str, Any]]] = {
     "tokens:mint": [("POST", "/v1/tokens", MINT)],
     "tokens:read": [("GET", "/v1/tokens", None), ("GET", "/v1/tokens/x", None)],
     "tokens:verify": [
@@ -35,13 +39,13 @@ CALLS = [(permission, *call) for permission, calls in PERMISSIONS.items() for ca
 
 
 @pytest.fixture(autouse=True)
-def photos(shared):
+def photos(shared: Api) -> None:
     """A second audience, there for every test."""
     shared.post("/v1/audiences", {"name": "photos"})
 
 
 @pytest.mark.parametrize(("permission", "method", "path", "body"), CALLS)
-def test_each_permission(shared, permission, method, path, body):
+def test_each_permission(shared: Api, permission: str, method: str, path: str, body: Any) -> None:
     """Each call needs its own permission, and all others together do not do."""
     others = ",".join(sorted(PERMISSIONS.keys() - {permission}))
     refused = shared.call(method, path, body, shared.narrowed(f"action in {others}"))
@@ -73,18 +77,18 @@ def test_each_permission(shared, permission, method, path, body):
         ("audience = default", 403),
     ],
 )
-def test_the_request_itself(shared, caveat, status):
+def test_the_request_itself(shared: Api, caveat: str, status: int) -> None:
     """Method and path of the request are in the context, and nothing else of it."""
     assert shared.get("/v1/audiences", shared.narrowed(caveat)).status == status
 
 
-def test_the_method_as_sent(shared):
+def test_the_method_as_sent(shared: Api) -> None:
     """HEAD is not GET."""
     assert shared.call("HEAD", "/v1/audiences", credential=shared.narrowed("method = HEAD")).status == 200
     assert shared.call("HEAD", "/v1/audiences", credential=shared.narrowed("method = GET")).status == 403
 
 
-def test_the_path_as_sent(shared):
+def test_the_path_as_sent(shared: Api) -> None:
     """The path in its normal form, without the query."""
     credential = shared.narrowed("path = /v1/audiences/a%C3%A9")
     assert (
@@ -120,7 +124,7 @@ MINT_FULL = {"audience": "photos", "ttl": 600, "subject": "alice", "facts": {"te
         ("for.time < 5", "caveat-unknown"),
     ],
 )
-def test_mint(shared, caveat, outcome):
+def test_mint(shared: Api, caveat: str, outcome: int | str) -> None:
     """Audience, subject, lifetime and facts of what is to be minted."""
     credential = _unchecked(shared, caveat)
     answer = shared.post("/v1/tokens", MINT_FULL, credential)
@@ -131,7 +135,7 @@ def test_mint(shared, caveat, outcome):
         assert answer.json["caveat"] == caveat
 
 
-def _unchecked(api, caveat):
+def _unchecked(api: Api, caveat: str) -> str:
     from capsvc.macaroon import build
     from capsvc.macaroon.decode import decode, encode
 
@@ -139,7 +143,7 @@ def _unchecked(api, caveat):
 
 
 @pytest.mark.parametrize("caveat", ["for.sub = alice", "for.tenant = acme", "for.seats <= 2"])
-def test_mint_without_what_is_bounded(shared, caveat):
+def test_mint_without_what_is_bounded(shared: Api, caveat: str) -> None:
     """A mint that states nothing there is refused, null or left out."""
     credential = shared.narrowed(caveat)
     assert shared.post("/v1/tokens", MINT, credential).outcome == (403, "context-missing")
@@ -149,7 +153,7 @@ def test_mint_without_what_is_bounded(shared, caveat):
     )
 
 
-def test_ttl_of_expires_at(shared):
+def test_ttl_of_expires_at(shared: Api) -> None:
     """An absolute expiry counts as the seconds that the token will live."""
     credential = shared.narrowed("for.ttl <= 60")
     for second, status in (("01:00", 201), ("01:01", 403)):
@@ -167,7 +171,7 @@ def test_ttl_of_expires_at(shared):
         {"facts": {"x": "y"}},
     ],
 )
-def test_values_of_no_type(shared, fields):
+def test_values_of_no_type(shared: Api, fields: dict[str, Any]) -> None:
     """A value outside its type is no way round a bound on it; without a bound it is 422."""
     assert shared.post("/v1/tokens", {**MINT, **fields}).status == 422
     bounds = {"subject": "for.sub = ab", "facts": "for.seats <= 2", "ttl": "for.ttl <= 60"}
@@ -175,14 +179,14 @@ def test_values_of_no_type(shared, fields):
     assert shared.post("/v1/tokens", {**MINT, **fields}, credential).status == 403
 
 
-def test_facts_take_no_other_place(shared):
+def test_facts_take_no_other_place(shared: Api) -> None:
     """A fact named like one of the three others does not stand in for it."""
     credential = shared.narrowed("for.audience = photos", "for.ttl <= 60")
     body = {**MINT, "facts": {"audience": "photos", "ttl": 60}}
     assert shared.post("/v1/tokens", body, credential).outcome == (403, "caveat-refused")
 
 
-def test_refused_audiences_that_a_request_names(shared):
+def test_refused_audiences_that_a_request_names(shared: Api) -> None:
     """403, whether or not it exists."""
     credential = shared.narrowed("for.audience = photos")
     for name in ("default", "nothing"):
@@ -202,7 +206,7 @@ def test_refused_audiences_that_a_request_names(shared):
     assert shared.post("/v1/verify", {"token": "x", "audience": "photos"}, credential).status == 200
 
 
-def test_targets_that_imply_an_audience(api):
+def test_targets_that_imply_an_audience(api: Api) -> None:
     """Not covered looks exactly like not existing: 404, for a token 422 invalid-token."""
     api.post("/v1/audiences", {"name": "photos"})
     minted = api.mint(subject="alice")
@@ -239,7 +243,7 @@ def test_targets_that_imply_an_audience(api):
         ("for.ttl <= 1000", False),
     ],
 )
-def test_rows_and_revocation_of_tokens(api, caveat, sees):
+def test_rows_and_revocation_of_tokens(api: Api, caveat: str, sees: bool) -> None:
     """A row is judged by the token's audience, subject and facts; it has no lifetime to ask for."""
     minted = api.mint(subject="alice", facts={"tenant": "acme", "seats": 2})
     credential = api.narrowed(caveat)
@@ -261,7 +265,7 @@ def test_rows_and_revocation_of_tokens(api, caveat, sees):
         ("for.ttl <= 60", 403),
     ],
 )
-def test_revocation_by_subject(api, caveat, status):
+def test_revocation_by_subject(api: Api, caveat: str, status: int) -> None:
     """Judged by audience and subject."""
     api.mint(subject="alice", facts={"tenant": "acme"})
     body = {"audience": "default", "subject": "alice"}
@@ -269,7 +273,7 @@ def test_revocation_by_subject(api, caveat, status):
 
 
 @pytest.mark.parametrize("caveat", ["for.sub = alice", "for.ttl <= 60", "for.tenant = acme"])
-def test_requests_that_have_an_audience_alone(shared, caveat):
+def test_requests_that_have_an_audience_alone(shared: Api, caveat: str) -> None:
     """A credential bounded by what the request has no value for is refused, or sees nothing."""
     credential = shared.narrowed(caveat)
     for method, path, body in [
@@ -288,14 +292,14 @@ def test_requests_that_have_an_audience_alone(shared, caveat):
     assert shared.post("/v1/verify/batch", batch, credential).json["results"][0]["code"] == "forbidden"
 
 
-def test_audiences_row_by_row(shared):
+def test_audiences_row_by_row(shared: Api) -> None:
     """A list shows the audiences that the credential covers."""
     credential = shared.narrowed("for.audience in default,photos")
     names = [row["name"] for row in shared.get("/v1/audiences", credential).json["audiences"]]
     assert sorted(names) == ["default", "photos"]
 
 
-def test_other_caveats_come_at_once(shared):
+def test_other_caveats_come_at_once(shared: Api) -> None:
     """For lists and batches too, what is not for.… is decided for the whole request."""
     credential = shared.narrowed("for.audience = photos", "floor = 1")
     assert shared.get("/v1/tokens", credential).outcome == (403, "context-missing")
@@ -303,7 +307,7 @@ def test_other_caveats_come_at_once(shared):
     assert shared.post("/v1/verify/batch", batch, credential).outcome == (403, "context-missing")
 
 
-def test_everybody_else(api):
+def test_everybody_else(api: Api) -> None:
     """A user's token is no credential; nor is one that expired, was revoked or altered."""
     user = api.mint()["token"]
     assert api.get("/v1/tokens", user).outcome == (401, "wrong-audience")

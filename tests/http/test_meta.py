@@ -2,20 +2,29 @@
 
 import asyncio
 import base64
+from pathlib import Path
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from capsvc.authority import Authority
 from capsvc.config import Settings
 from capsvc.errors import SENTENCES, RequestError
 from capsvc.http.app import create_app
+
+from .conftest import Api
+
+Document = dict[str, Any]
+"""The OpenAPI document's value."""
 
 OPEN = ["/healthz", "/readyz", "/openapi.json", "/.well-known/capsvc"]
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_nobody_needs_a_credential(shared, path):
+def test_nobody_needs_a_credential(shared: Api, path: str) -> None:
     """With none, two or a bad one they answer the same."""
     bare = shared.send("GET", path)
     assert bare.status == 200
@@ -24,12 +33,12 @@ def test_nobody_needs_a_credential(shared, path):
     assert shared.send("GET", f"{path}?x=1", bad).body == bare.body
 
 
-def test_alive_and_ready(shared, monkeypatch):
+def test_alive_and_ready(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ready is 503 while storage cannot be used, alive is not."""
     for path in ("/healthz", "/readyz"):
         assert shared.get(path).json == {"status": "ok"}
 
-    def unavailable():
+    def unavailable() -> NoReturn:
         raise RequestError("unavailable")
 
     monkeypatch.setattr(shared.authority, "ready", unavailable)
@@ -39,7 +48,7 @@ def test_alive_and_ready(shared, monkeypatch):
     assert shared.get("/healthz").status == 200
 
 
-def test_about(shared):
+def test_about(shared: Api) -> None:
     """Who the issuer is, every limit and every attribute."""
     about = shared.get("/.well-known/capsvc").json
     assert list(about) == ["issuer", "public_key", "limits", "attributes", "dischargers"]
@@ -69,18 +78,19 @@ def test_about(shared):
 
 
 @pytest.fixture(scope="module")
-def document(shared):
+def document(shared: Api) -> Document:
     """The OpenAPI document."""
-    return shared.get("/openapi.json").json
+    found: Document = shared.get("/openapi.json").json
+    return found
 
 
-def test_openapi_is_valid(document):
+def test_openapi_is_valid(document: Document) -> None:
     """By the specification's own schema."""
     assert document["openapi"].startswith("3.1")
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
-def test_openapi_has_the_routes_served(shared, document):
+def test_openapi_has_the_routes_served(shared: Api, document: Document) -> None:
     """Exactly the routes and methods that the application has."""
     served = {
         (route.path, method.lower()) for route in shared.app.routes for method in route.app.handlers if method != "HEAD"
@@ -88,9 +98,9 @@ def test_openapi_has_the_routes_served(shared, document):
     assert served == {(path, method) for path, methods in document["paths"].items() for method in methods}
 
 
-def test_openapi_tells_every_code(document):
+def test_openapi_tells_every_code(document: Document) -> None:
     """Every code that the service knows of today is told somewhere, and none that it does not."""
-    told = set()
+    told: set[str] = set()
     for methods in document["paths"].values():
         for operation in methods.values():
             for response in operation["responses"].values():
@@ -101,7 +111,7 @@ def test_openapi_tells_every_code(document):
     assert SENTENCES.keys() - told == {"rate-limited"}  # nothing limits rates yet
 
 
-def test_openapi_tells_the_fields_that_are_there(shared, document):
+def test_openapi_tells_the_fields_that_are_there(shared: Api, document: Document) -> None:
     """An answer's fields are those of its schema."""
     schemas = document["components"]["schemas"]
     minted = shared.mint(subject="alice")
@@ -126,16 +136,17 @@ def test_openapi_tells_the_fields_that_are_there(shared, document):
     assert set(schemas["Problem"]["required"]) == set(problem)
 
 
-def test_lifespan(tmp_path, shared):
+def test_lifespan(tmp_path: Path, shared: Api) -> None:
     """Open at once, closed at shutdown, opened again if started again."""
     app = create_app(Settings(data_dir=tmp_path), clock=shared.clock)
     first = app.state.authority
     first.ready()
 
-    async def live():
+    async def live() -> Authority:
         async with app.router.lifespan_context(app):
             app.state.authority.ready()
-            return app.state.authority
+            authority: Authority = app.state.authority
+            return authority
 
     assert asyncio.run(live()) is first
     with pytest.raises(RequestError, match="cannot read or write"):
@@ -143,10 +154,10 @@ def test_lifespan(tmp_path, shared):
     assert asyncio.run(live()) is not first
 
 
-def test_through_httpx(shared):
+def test_through_httpx(shared: Api) -> None:
     """The application is an ordinary one to ordinary clients."""
 
-    async def ask():
+    async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(shared.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://capsvc") as client:
             headers = {"authorization": f"Bearer {shared.admin}"}
@@ -157,22 +168,22 @@ def test_through_httpx(shared):
     assert asyncio.run(ask()).json()["allowed"] is True
 
 
-def test_middleware_of_an_embedding_program(tmp_path, shared):
+def test_middleware_of_an_embedding_program(tmp_path: Path, shared: Api) -> None:
     """What a program puts around the application sees every request, those of the hot route too."""
-    seen = []
+    seen: list[str | None] = []
 
     class Watch:
-        def __init__(self, app):
+        def __init__(self, app: ASGIApp) -> None:
             self.app = app
 
-        async def __call__(self, scope, receive, send):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             seen.append(scope.get("path"))
             await self.app(scope, receive, send)
 
     app = create_app(Settings(data_dir=tmp_path), clock=shared.clock)
     app.add_middleware(Watch)
 
-    async def ask():
+    async def ask() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://capsvc") as client:
             for path in ("/v1/verify", "/v1/tokens"):
                 assert (await client.post(path, json={})).status_code == 401

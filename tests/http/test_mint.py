@@ -2,21 +2,25 @@
 
 import re
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
+from capsvc.grants import Minted
 from capsvc.token import Token
+
+from .conftest import Api
 
 YEAR_2100 = "2100-01-01T00:00:00Z"
 
 
-def refusal(api, **fields):
+def refusal(api: Api, **fields: Any) -> tuple[int, Any]:
     """Status and code of a mint with those fields."""
     body = {"audience": "default", "ttl": 600, **fields}
     return api.post("/v1/tokens", {name: value for name, value in body.items() if value is not ...}).outcome
 
 
-def test_answer(shared):
+def test_answer(shared: Api) -> None:
     """Every field is there, in the contract's order, with what was asked for."""
     answer = shared.post(
         "/v1/tokens",
@@ -56,14 +60,14 @@ def test_answer(shared):
     assert shared.verify(token, context={"action": "read", "floor": 1})["allowed"] is True
 
 
-def test_nothing_to_say(shared):
+def test_nothing_to_say(shared: Api) -> None:
     """What is not given is null, empty or absent as the contract has it."""
     minted = shared.mint()
     assert (minted["subject"], minted["facts"], minted["label"]) == (None, {}, None)
     assert minted["caveats"] == ["time < 2026-11-22T12:10:00Z"]
 
 
-def test_expires_at(shared):
+def test_expires_at(shared: Api) -> None:
     """An instant instead of a ttl; a requested bound that is earlier is what the answer tells."""
     minted = shared.mint(ttl=None, expires_at="2026-11-22T12:00:01Z")
     assert minted["expires_at"] == "2026-11-22T12:00:01Z"
@@ -119,7 +123,7 @@ def test_expires_at(shared):
         ({"third_party": [{"location": "https://a", "condition": "b", "declare": ["a,b"]}]}, "caveat-malformed"),
     ],
 )
-def test_not_acceptable(shared, fields, code):
+def test_not_acceptable(shared: Api, fields: dict[str, Any], code: str) -> None:
     """What is well formed but no token of ours is 422."""
     assert refusal(shared, **fields) == (422, code)
 
@@ -136,26 +140,26 @@ def test_not_acceptable(shared, fields, code):
         {"caveats": ["action = a"] * 63},
     ],
 )
-def test_just_acceptable(shared, fields):
+def test_just_acceptable(shared: Api, fields: dict[str, Any]) -> None:
     """The last value that each bound allows is taken."""
     body = {"audience": "default", "ttl": 600, **fields}
     answer = shared.post("/v1/tokens", {name: value for name, value in body.items() if value is not ...})
     assert answer.status == 201, answer.body
 
 
-def test_where_a_caveat_goes_wrong(shared):
+def test_where_a_caveat_goes_wrong(shared: Api) -> None:
     """A refused caveat comes with a sentence and the octet."""
     problem = shared.post("/v1/tokens", {"audience": "default", "ttl": 1, "caveats": ["action = a b"]}).json
     assert problem["position"] == 9
     assert problem["detail"]
 
 
-def test_nobody_mints_for_the_service(shared):
+def test_nobody_mints_for_the_service(shared: Api) -> None:
     """Not even an administrator."""
     assert refusal(shared, audience="capsvc") == (403, "forbidden")
 
 
-def test_rows_know_who_minted(shared):
+def test_rows_know_who_minted(shared: Api) -> None:
     """The row names the credential and its last point, not its parent's."""
     narrowed = shared.narrowed("method = POST")
     row = shared.get(f"/v1/tokens/{shared.mint(narrowed)['id']}").json
@@ -164,7 +168,7 @@ def test_rows_know_who_minted(shared):
     assert row["minted_by"]["branch"] != other["minted_by"]["branch"]
 
 
-def test_no_active_key(api):
+def test_no_active_key(api: Api) -> None:
     """With its only active key revoked an audience mints again after rotation; until then 503 and when to retry."""
     kid = api.get("/v1/audiences/default/keys").json["keys"][0]["kid"]
     api.call("DELETE", f"/v1/audiences/default/keys/{kid}")
@@ -175,9 +179,9 @@ def test_no_active_key(api):
     assert api.mint()["id"]
 
 
-def test_a_fault_while_minting(shared, monkeypatch):
+def test_a_fault_while_minting(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong in the writer is a fault, and the caller learns nothing of it."""
-    future = Future()
+    future: Future[Minted] = Future()
     future.set_exception(RuntimeError("something secret"))
     monkeypatch.setattr(shared.authority, "submit_mint", lambda **_: future)
     answer = shared.post("/v1/tokens", {"audience": "default", "ttl": 1})

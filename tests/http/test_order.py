@@ -1,6 +1,10 @@
 """Several things wrong at once: which of them is told."""
 
+from typing import Any
+
 import pytest
+
+from .conftest import Api, Header
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain")
@@ -9,7 +13,7 @@ MINT = b'{"audience":"default","ttl":600}'
 NO_SHAPE = b"{}"
 
 
-def bearer(credential):
+def bearer(credential: str) -> Header:
     """An Authorization header."""
     return ("authorization", f"Bearer {credential}")
 
@@ -31,9 +35,12 @@ def bearer(credential):
         ("GET /v1/audiences/nothing", [LARGE], b"", (413, "too-large")),
     ],
 )
-def test_before_the_decision(shared, line, headers, body, outcome):
+def test_before_the_decision(
+    shared: Api, line: str, headers: list[Header], body: bytes, outcome: tuple[int, str]
+) -> None:
     """404, 405, 413, 415, credential-missing, 400, the credential: each hides what comes later."""
-    assert shared.send(*line.split(), headers, [body]).outcome == outcome
+    method, target = line.split()
+    assert shared.send(method, target, headers, [body]).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -46,7 +53,7 @@ def test_before_the_decision(shared, line, headers, body, outcome):
         ("POST", "/v1/revocations", {"id": "nothing"}, "tokens:revoke"),
     ],
 )
-def test_the_decision_comes_before_404_409_422(shared, method, path, body, permission):
+def test_the_decision_comes_before_404_409_422(shared: Api, method: str, path: str, body: Any, permission: str) -> None:
     """A credential without the permission learns nothing of what it asked about; one with it does."""
     refused = shared.call(method, path, body, shared.narrowed("action = something:else"))
     assert refused.outcome == (403, "caveat-refused")
@@ -54,7 +61,7 @@ def test_the_decision_comes_before_404_409_422(shared, method, path, body, permi
     assert allowed.status in {404, 409, 422}
 
 
-def test_404_and_409_come_before_422(shared):
+def test_404_and_409_come_before_422(shared: Api) -> None:
     """That a name is taken or is none is told before that a number is wrong."""
     assert shared.post("/v1/audiences", {"name": "default", "max_ttl": 0}).outcome == (409, "exists")
     assert shared.call("PATCH", "/v1/audiences/nothing", {"max_ttl": 0}).outcome == (404, "not-found")
@@ -62,7 +69,7 @@ def test_404_and_409_come_before_422(shared):
     assert shared.call("PATCH", "/v1/audiences/default", {"max_ttl": 0}).outcome == (422, "ttl-invalid")
 
 
-def test_minting_for_the_service_is_forbidden_before_any_422(shared):
+def test_minting_for_the_service_is_forbidden_before_any_422(shared: Api) -> None:
     """Whatever else is wrong with it."""
     body = {"audience": "capsvc", "ttl": 0, "caveats": ["nonsense"], "subject": "a b"}
     assert shared.post("/v1/tokens", body).outcome == (403, "forbidden")

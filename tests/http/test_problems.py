@@ -1,19 +1,24 @@
 """How refusals look, and what they never hold."""
 
+from typing import NoReturn
+
 import pytest
 
 from capsvc.errors import SENTENCES, STATUS, Denied, RequestError
+from capsvc.http import answers
 from capsvc.http.problems import of_denial, of_request, problem_answer
+
+from .conftest import Api
 
 DECISIONS = [code for code, status in STATUS.items() if status in {401, 403} and code != "credential-missing"]
 
 
-def fields(answer):
+def fields(answer: answers.Answer) -> dict[str, str]:
     """An answer's headers by name."""
     return {name.decode(): value.decode() for name, value in answer.headers}
 
 
-def test_problem_details(shared):
+def test_problem_details(shared: Api) -> None:
     """RFC 9457: type, title, status and detail, and our code."""
     answer = shared.get("/v1/audiences/nothing")
     assert answer.json == {
@@ -26,7 +31,7 @@ def test_problem_details(shared):
 
 
 @pytest.mark.parametrize("code", DECISIONS)
-def test_challenges(code):
+def test_challenges(code: str) -> None:
     """401 says invalid_token, 403 insufficient_scope; neither quotes a caveat, and both are what RFC 6750 allows."""
     answer = problem_answer(of_denial(Denied(code, 'path = /"secret"')))
     assert answer.status == STATUS[code]
@@ -37,10 +42,10 @@ def test_challenges(code):
     assert SENTENCES[code].isascii()
 
 
-def test_storage_gone(shared, monkeypatch):
+def test_storage_gone(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decision that cannot be made is 503, with when to try again and no challenge."""
 
-    def gone(*_args, **_fields):
+    def gone(*_args: object, **_fields: object) -> NoReturn:
         raise Denied("unavailable")
 
     monkeypatch.setattr(shared.authority, "authenticate", gone)
@@ -71,7 +76,7 @@ def test_storage_gone(shared, monkeypatch):
         ("unavailable", 503),
     ],
 )
-def test_status_of_requests_refused(code, status):
+def test_status_of_requests_refused(code: str, status: int) -> None:
     """Where a code is the subject's rather than the credential's, the status is the request's."""
     answer = problem_answer(of_request(RequestError(code)))
     assert answer.status == status
@@ -79,10 +84,10 @@ def test_status_of_requests_refused(code, status):
 
 
 @pytest.mark.parametrize("path", ["/v1/tokens", "/v1/tokens/x", "/healthz"])
-def test_faults(shared, monkeypatch, path):
+def test_faults(shared: Api, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """A fault of ours is 500, told by nothing but that."""
 
-    def fault(*_args, **_fields):
+    def fault(*_args: object, **_fields: object) -> NoReturn:
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(shared.authority, "authenticate", fault)
@@ -96,10 +101,10 @@ def test_faults(shared, monkeypatch, path):
     assert "RuntimeError" not in answer.body.decode()
 
 
-def test_a_fault_on_the_hot_route(shared, monkeypatch):
+def test_a_fault_on_the_hot_route(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The short way to verify answers faults alike."""
 
-    def fault(*_args, **_fields):
+    def fault(*_args: object, **_fields: object) -> NoReturn:
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(shared.authority, "authorize", fault)
@@ -108,7 +113,7 @@ def test_a_fault_on_the_hot_route(shared, monkeypatch):
     assert "secret" not in answer.body.decode()
 
 
-def test_secrets_are_not_echoed(shared, capfd):
+def test_secrets_are_not_echoed(shared: Api, capfd: pytest.CaptureFixture[str]) -> None:
     """A token put where it does not belong comes back in no answer, header or log line."""
     secret = shared.mint()["token"]
     capfd.readouterr()

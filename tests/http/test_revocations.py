@@ -1,5 +1,7 @@
 """/v1/revocations and /v1/revoke."""
 
+from collections.abc import Mapping
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import pytest
@@ -7,22 +9,24 @@ import pytest
 from capsvc.errors import RequestError
 from capsvc.token import Token
 
+from .conftest import Answer, Api, Header
+
 NOON = "2026-11-22T12:00:00Z"
 FORM = ("content-type", "application/x-www-form-urlencoded")
 
 
-def revoke(api, credential=None, **body):
+def revoke(api: Api, credential: str | None = None, **body: Any) -> Answer:
     """POST /v1/revocations."""
     return api.post("/v1/revocations", body, credential)
 
 
-def present(api, body, *headers, query=""):
+def present(api: Api, body: bytes | Mapping[str, str], *headers: Header, query: str = "") -> Answer:
     """POST /v1/revoke, by form."""
     octets = body if isinstance(body, bytes) else urlencode(body).encode()
     return api.send("POST", f"/v1/revoke{query}", headers or [FORM], [octets])
 
 
-def test_by_id(api):
+def test_by_id(api: Api) -> None:
     """The whole family dies; the same again is 200 and the same answer."""
     minted = api.mint()
     child = str(Token.parse(minted["token"]).attenuate("action = read"))
@@ -36,7 +40,7 @@ def test_by_id(api):
     assert api.get(f"/v1/tokens/{minted['id']}").json["state"] == "revoked"
 
 
-def test_by_token(api):
+def test_by_token(api: Api) -> None:
     """That branch and what is made from it dies, its parent and its sister live."""
     parent = Token.parse(api.mint()["token"])
     child = parent.attenuate("action = read")
@@ -53,7 +57,7 @@ def test_by_token(api):
     assert api.verify(str(parent.attenuate("action in read")), context=context)["allowed"] is True
 
 
-def test_by_subject(api):
+def test_by_subject(api: Api) -> None:
     """Every token of the subject in that audience, minted up to the watermark."""
     alice, bob = api.mint(subject="alice"), api.mint(subject="bob")
     answer = revoke(api, audience="default", subject="alice")
@@ -66,7 +70,7 @@ def test_by_subject(api):
     assert api.verify(api.mint(subject="alice")["token"])["allowed"] is True
 
 
-def test_by_subject_before(api):
+def test_by_subject_before(api: Api) -> None:
     """A watermark in the past spares what was minted after it."""
     old = api.mint(subject="alice")
     api.clock.now += 10
@@ -76,7 +80,7 @@ def test_by_subject_before(api):
     assert [api.verify(minted["token"])["allowed"] for minted in (old, young)] == [False, True]
 
 
-def test_by_key(api):
+def test_by_key(api: Api) -> None:
     """Every token of the key dies, and the key's state tells so; the same as deleting it."""
     minted = api.mint()
     kid = api.get("/v1/audiences/default/keys").json["keys"][0]["kid"]
@@ -88,7 +92,7 @@ def test_by_key(api):
     assert api.call("DELETE", f"/v1/audiences/default/keys/{kid}").status == 204
 
 
-def test_what_does_not_exist(shared):
+def test_what_does_not_exist(shared: Api) -> None:
     """404 for an id or key, 422 for a token that is none of ours, an audience, a subject that cannot be."""
     assert revoke(shared, id="A" * 22).outcome == (404, "not-found")
     assert revoke(shared, id="").outcome == (404, "not-found")
@@ -103,7 +107,7 @@ def test_what_does_not_exist(shared):
     assert shared.verify(token)["allowed"] is True
 
 
-def test_permissions(shared):
+def test_permissions(shared: Api) -> None:
     """tokens:revoke, but keys:write where a key is named."""
     shared.post("/v1/audiences", {"name": "photos"})
     kid = shared.get("/v1/audiences/photos/keys").json["keys"][0]["kid"]
@@ -118,7 +122,7 @@ def test_permissions(shared):
     assert revoke(shared, shared.narrowed("action = keys:write"), key=kid).status == 201
 
 
-def test_presented(api):
+def test_presented(api: Api) -> None:
     """RFC 7009: whoever holds a token revokes it and what is made from it, without a credential."""
     parent = Token.parse(api.mint()["token"])
     child = parent.attenuate("action = read")
@@ -131,7 +135,7 @@ def test_presented(api):
     assert present(api, {"token": str(child)}).raw_headers[:-1] == answer.raw_headers[:-1]
 
 
-def test_presented_tells_nothing(shared):
+def test_presented_tells_nothing(shared: Api) -> None:
     """The answer is the same bytes whatever the token is: none of ours, altered, good, revoked, too large, a bundle."""
     token = shared.mint()["token"]
     altered = token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1]
@@ -149,7 +153,7 @@ def test_presented_tells_nothing(shared):
         [("authorization", "Bearer a"), ("authorization", "Bearer b")],
     ],
 )
-def test_presented_looks_at_no_credential(shared, headers):
+def test_presented_looks_at_no_credential(shared: Api, headers: list[Header]) -> None:
     """Any credential is passed over, since OAuth clients send theirs."""
     token = shared.mint()["token"]
     assert present(shared, {"token": token}, FORM, *headers).status == 200
@@ -173,7 +177,7 @@ def test_presented_looks_at_no_credential(shared, headers):
         (b"&".join([b"a=b"] * 200) + b"&token=x", ""),
     ],
 )
-def test_presented_invalid_request(shared, body, query):
+def test_presented_invalid_request(shared: Api, body: bytes, query: str) -> None:
     """The token exactly once, in the form alone; errors are RFC 6749's."""
     answer = present(shared, body, query=query)
     assert answer.status == 400
@@ -184,7 +188,7 @@ def test_presented_invalid_request(shared, body, query):
     assert not set(answer.json["error_description"]) & set('"\\')
 
 
-def test_presented_other_errors(shared, monkeypatch):
+def test_presented_other_errors(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Media type, size and storage in RFC 6749's form; another method is no OAuth matter."""
     wrong = present(shared, b"{}", ("content-type", "application/json"))
     assert (wrong.status, wrong.json["error"], wrong.code) == (415, "invalid_request", "media-type")
@@ -194,7 +198,7 @@ def test_presented_other_errors(shared, monkeypatch):
     assert method.outcome == (405, "method-not-allowed")
     assert method.headers["allow"] == "POST"
 
-    def busy(_token):
+    def busy(_token: object) -> NoReturn:
         raise RequestError("unavailable")
 
     monkeypatch.setattr(shared.authority, "revoke_presented", busy)
@@ -203,7 +207,7 @@ def test_presented_other_errors(shared, monkeypatch):
     assert int(full.headers["retry-after"]) >= 1
 
 
-def test_presented_keeps_at_most_64_branches(api):
+def test_presented_keeps_at_most_64_branches(api: Api) -> None:
     """The 65th branch of one family is 503 with Retry-After; an administrator has no such bound."""
     parent = Token.parse(api.mint()["token"])
     children = [str(parent.attenuate(f"floor = {n}")) for n in range(66)]

@@ -1,8 +1,11 @@
 """Which addresses there are, and that every other spelling of one is none."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
+
+from .conftest import Api
 
 ROUTES = {
     "/v1/verify": {"POST"},
@@ -34,13 +37,13 @@ NOT_YET = [
 NOTHING = ["/", "/v1", "/v2/verify", "/docs", "/redoc", "/static", "/favicon.ico", "/admin", "*", ""]
 
 
-def served(methods):
+def served(methods: set[str]) -> set[str]:
     """GET answers HEAD too."""
     return methods | ({"HEAD"} if "GET" in methods else set())
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_methods(shared, path):
+def test_methods(shared: Api, path: str) -> None:
     """Each path answers its methods; to others it says which those are, and nothing else of itself."""
     for method in METHODS:
         answer = shared.send(method, path)
@@ -54,7 +57,7 @@ def test_methods(shared, path):
 
 @pytest.mark.parametrize("path", NOT_YET + NOTHING)
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
-def test_no_such_route(shared, path, method):
+def test_no_such_route(shared: Api, path: str, method: str) -> None:
     """What is not there is 404, with a problem like every other, whoever asks."""
     answer = shared.call(method, path)
     assert answer.outcome == (404, "not-found")
@@ -63,14 +66,14 @@ def test_no_such_route(shared, path, method):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def twins(path):
+def twins(path: str) -> Iterator[str]:
     """Other spellings that some routers or proxies take for the same."""
     head, _, last = path.rpartition("/")
     yield from (f"{path}/", f"/{path}", f"{head}//{last}", f"{head}/./{last}", f"{head}/x/../{last}", f"{path};x=1")
     yield from (f"{head}/{last.upper()}", f"{path}.json", f"{path}%20")
 
 
-def encoded_twins(path):
+def encoded_twins(path: str) -> Iterator[str]:
     """Raw spellings that decode to the very path."""
     head, _, last = path.rpartition("/")
     yield from (f"{head}/%{ord(last[0]):02X}{last[1:]}", f"{head}/%{ord(last[0]):02x}{last[1:]}", f"{head}%2F{last}")
@@ -78,7 +81,7 @@ def encoded_twins(path):
 
 
 @pytest.mark.parametrize("path", [path for path in ROUTES if not path.endswith("/x")])
-def test_twins(shared, path):
+def test_twins(shared: Api, path: str) -> None:
     """Twin spellings are no route and never redirected; the path itself is one."""
     for method in sorted(ROUTES[path]):
         for twin in twins(path):
@@ -97,25 +100,25 @@ def test_twins(shared, path):
 @pytest.mark.parametrize(
     "raw", [b"", b"/v1/verify\xff", b"/v1/verify\x00", b"v1/verify", b"/v1/verify#x", b"//v1/verify"]
 )
-def test_raw_paths_that_are_none(shared, raw):
+def test_raw_paths_that_are_none(shared: Api, raw: bytes) -> None:
     """The path is judged as it was sent; what a server made of it does not count."""
     assert shared.send("POST", "/v1/verify", raw_path=raw).outcome == (404, "not-found")
 
 
-def test_a_query_in_the_raw_path(shared):
+def test_a_query_in_the_raw_path(shared: Api) -> None:
     """Some servers leave the query in it; it is no part of the path."""
     assert shared.send("GET", "/healthz", raw_path=b"/healthz?x=1").status == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/tokens/a%2Fb", "/v1/audiences/a%2Fkeys", "/v1/tokens/..%2Fx"])
-def test_encoded_slashes(shared, path):
+def test_encoded_slashes(shared: Api, path: str) -> None:
     """An encoded slash is no way into or out of a segment."""
     decoded = path.replace("%2F", "/")
     assert shared.send("GET", decoded, raw_path=path.encode()).outcome == (404, "not-found")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/.well-known/capsvc", "/v1/tokens"])
-def test_head(shared, path):
+def test_head(shared: Api, path: str) -> None:
     """HEAD answers as GET does, with the length and without the body."""
     head, get = shared.call("HEAD", path), shared.call("GET", path)
     assert (head.status, head.body) == (200, b"")
@@ -123,7 +126,7 @@ def test_head(shared, path):
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
-def test_head_of_refusals(shared):
+def test_head_of_refusals(shared: Api) -> None:
     """A refused HEAD has no body either."""
     for path, status in (("/nothing", 404), ("/v1/verify", 405), ("/v1/tokens", 401)):
         answer = shared.send("HEAD", path)

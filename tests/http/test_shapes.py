@@ -1,8 +1,11 @@
 """Every field of every body, wrong in every way: 400 before anybody looks at the credential."""
 
 import json
+from typing import Any
 
 import pytest
+
+from .conftest import Answer, Api
 
 WRONG_TEXT = [5, 1.5, True, [], {}]
 WRONG_NULLABLE_TEXT = WRONG_TEXT
@@ -35,7 +38,7 @@ VERIFY = {"token": "x", "audience": "default"}
 BY_SUBJECT = {"audience": "default", "subject": "alice"}
 
 # path, method, a good body, and per field the values that it cannot have; None is added where a field is not optional.
-TABLE = [
+TABLE: list[tuple[str, str, dict[str, Any], str, list[Any]]] = [
     ("POST", "/v1/tokens", MINT, "audience", [None, *WRONG_TEXT, *NO_WORD]),
     ("POST", "/v1/tokens", MINT, "ttl", [None, *WRONG_INTEGER]),
     ("POST", "/v1/tokens", {"audience": "default"}, "expires_at", [None, *WRONG_TEXT, *NO_EXPIRY]),
@@ -67,7 +70,7 @@ TABLE = [
 ]
 CASES = [(method, path, {**good, field: value}) for method, path, good, field, values in TABLE for value in values]
 ROUTES = sorted({(method, path) for method, path, *_ in TABLE})
-GOOD = {
+GOOD: dict[str, list[dict[str, Any]]] = {
     "/v1/tokens": [
         MINT,
         {"audience": "default", "expires_at": "2026-11-22T13:00:00Z"},
@@ -100,21 +103,21 @@ GOOD = {
 }
 
 
-def refused(answer):
+def refused(answer: Answer) -> None:
     """Assert that it is a 400, and a problem that says so."""
     assert answer.outcome == (400, "bad-request"), answer.body
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CASES, ids=lambda value: json.dumps(value)[:60])
-def test_wrong_value(shared, method, path, body):
+def test_wrong_value(shared: Api, method: str, path: str, body: Any) -> None:
     """A value that a field cannot have is 400, whoever asks."""
     refused(shared.call(method, path, body))
     refused(shared.call(method, path, body, credential="no credential"))
 
 
 @pytest.mark.parametrize(("path", "body"), [(path, body) for path, bodies in GOOD.items() for body in bodies])
-def test_right_shape(shared, path, body):
+def test_right_shape(shared: Api, path: str, body: Any) -> None:
     """The same bodies with every field as it may be are taken."""
     method = "PATCH" if path == "/v1/audiences/default" else "POST"
     answer = shared.call(method, path, body)
@@ -123,13 +126,13 @@ def test_right_shape(shared, path, body):
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("body", [[], "x", 5, None, True, {"unknown": 1}, {}])
-def test_no_object_or_not_this_one(shared, method, path, body):
+def test_no_object_or_not_this_one(shared: Api, method: str, path: str, body: Any) -> None:
     """What is no object, an empty one and an unknown field are 400."""
     refused(shared.call(method, path, json.dumps(body).encode()))
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_unknown_field_beside_good_ones(shared, method, path):
+def test_unknown_field_beside_good_ones(shared: Api, method: str, path: str) -> None:
     """An unknown field spoils a good body, and is not repeated if it could be a secret."""
     good = GOOD.get(path, [{"name": "x"}])[0]
     secret = "MDEx" * 20
@@ -141,13 +144,13 @@ def test_unknown_field_beside_good_ones(shared, method, path):
     assert "colour" in named.json["detail"]
 
 
-def test_unknown_field_deep(shared):
+def test_unknown_field_deep(shared: Api) -> None:
     """Unknown fields are refused in what a body holds, too."""
     refused(shared.post("/v1/verify/batch", {"requests": [{**VERIFY, "else": 1}]}))
 
 
 @pytest.mark.parametrize("body", [b'{"token":"x","token":"x","audience":"default"}', b'{"audience":"default"}'])
-def test_plain_bodies_are_read_as_strictly(shared, body):
+def test_plain_bodies_are_read_as_strictly(shared: Api, body: bytes) -> None:
     """The fast reader of verify's bodies takes nothing that the strict one refuses."""
     refused(shared.call("POST", "/v1/verify", body))
 
@@ -155,7 +158,7 @@ def test_plain_bodies_are_read_as_strictly(shared, body):
 @pytest.mark.parametrize(
     "spelling", ['{"token":"x","audience":"default"}', ' { "audience" : "default", "token": "x" } ']
 )
-def test_any_spelling_of_json(shared, spelling):
+def test_any_spelling_of_json(shared: Api, spelling: str) -> None:
     """Order and white space are free."""
     answer = shared.call("POST", "/v1/verify", spelling.encode())
     assert (answer.status, answer.json["code"]) == (200, "malformed")

@@ -1,8 +1,12 @@
 """JSON with one reading."""
 
+from typing import Any
+
 import pytest
 
 from capsvc.http.strictjson import MAX_DEPTH, parse
+
+from .conftest import Api
 
 GOOD = {
     "empty object": (b"{}", {}),
@@ -66,13 +70,13 @@ BAD = {
 
 
 @pytest.mark.parametrize(("octets", "value"), GOOD.values(), ids=GOOD)
-def test_accepted(octets, value):
+def test_accepted(octets: bytes, value: Any) -> None:
     """What has one reading is read so."""
     assert parse(octets) == value or value is None
 
 
 @pytest.mark.parametrize("octets", BAD.values(), ids=BAD)
-def test_refused(octets):
+def test_refused(octets: bytes) -> None:
     """What two parsers could take differently is refused, with a sentence and nothing of the body."""
     with pytest.raises(ValueError, match=r"^The body ") as caught:
         parse(octets)
@@ -80,6 +84,6 @@ def test_refused(octets):
 
 
 @pytest.mark.parametrize("octets", BAD.values(), ids=BAD)
-def test_refused_over_http(shared, octets):
+def test_refused_over_http(shared: Api, octets: bytes) -> None:
     """The service refuses the same as 400, before it looks at the credential."""
     assert shared.call("POST", "/v1/verify", octets, credential="x").outcome == (400, "bad-request")

@@ -1,6 +1,7 @@
 """POST /v1/verify and its batch: decisions in the body."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,12 @@ from capsvc.macaroon.chain import extend
 from capsvc.macaroon.decode import RawCaveat, decode, encode
 from capsvc.token import Token
 
+from .conftest import Api
+
 FLOOR_1 = {"floor": 1}
 
 
-def with_raw(token, *caveats):
+def with_raw(token: str, *caveats: RawCaveat) -> str:
     """The token with caveats after its own, as whoever holds it can add them: any octets."""
     macaroon = decode(token)
     for caveat in caveats:
@@ -20,12 +23,12 @@ def with_raw(token, *caveats):
     return encode(macaroon)
 
 
-def narrowed(minted, caveat):
+def narrowed(minted: dict[str, Any], caveat: str) -> str:
     """The minted token with one first-party caveat more."""
     return with_raw(minted["token"], RawCaveat(caveat.encode()))
 
 
-def test_allowed(shared):
+def test_allowed(shared: Api) -> None:
     """Every field of a grant, in the contract's order."""
     minted = shared.mint(subject="alice", facts={"seats": 2}, caveats=["floor in 1,2"])
     token = str(Token.parse(minted["token"]).attenuate("time < 2026-11-22T12:01:00Z"))
@@ -42,7 +45,7 @@ def test_allowed(shared):
     ]
 
 
-def test_denied(shared):
+def test_denied(shared: Api) -> None:
     """Every field of a denial: code, sentence, and the caveat that is to blame."""
     minted = shared.mint(caveats=["floor in 1,2"])
     assert list(shared.verify(minted["token"], context={"floor": 3}).items()) == [
@@ -78,7 +81,7 @@ def test_denied(shared):
         ("tenant = acme", {}, "fact-conflict"),
     ],
 )
-def test_codes_of_caveats_and_contexts(shared, caveat, context, code):
+def test_codes_of_caveats_and_contexts(shared: Api, caveat: str, context: dict[str, Any], code: str) -> None:
     """What a holder's caveat or the context makes of an otherwise good token."""
     minted = shared.mint()
     answer = shared.verify(narrowed(minted, caveat), context=context)
@@ -86,7 +89,7 @@ def test_codes_of_caveats_and_contexts(shared, caveat, context, code):
     assert shared.verify(minted["token"])["allowed"] is True
 
 
-def test_codes_of_tokens(api):
+def test_codes_of_tokens(api: Api) -> None:
     """What is wrong with the token itself is answered in the body, too."""
     api.post("/v1/audiences", {"name": "photos"})
     minted = api.mint(subject="alice")
@@ -107,14 +110,14 @@ def test_codes_of_tokens(api):
     assert api.verify(token)["code"] == "revoked"
 
 
-def test_unknown_audience(shared):
+def test_unknown_audience(shared: Api) -> None:
     """422, whatever the token is."""
     for token in ("x", shared.mint()["token"]):
         answer = shared.post("/v1/verify", {"token": token, "audience": "nothing"})
         assert answer.outcome == (422, "audience-unknown")
 
 
-def test_explain(shared):
+def test_explain(shared: Api) -> None:
     """Every caveat's verdict, the issuer's and the holder's, for a grant and for a denial."""
     token = narrowed(shared.mint(caveats=["floor in 1,2"]), "action = read")
     granted = shared.verify(token, context={"floor": 1, "action": "read"}, explain=True)
@@ -129,7 +132,7 @@ def test_explain(shared):
     assert "verdicts" not in shared.verify(token)
 
 
-def test_prefix(shared):
+def test_prefix(shared: Api) -> None:
     """The key and the branches from the last issuer caveat on, only when asked for and granted."""
     minted = shared.mint()
     token = narrowed(minted, "action = read")
@@ -142,7 +145,7 @@ def test_prefix(shared):
     assert not {"kid", "branches"} & shared.verify(token, prefix=True).keys()
 
 
-def test_the_same_question_again(api):
+def test_the_same_question_again(api: Api) -> None:
     """An answer that is remembered in writing is still an answer of now."""
     token = api.mint(caveats=["floor = 1"])["token"]
     first = api.verify(token, context=FLOOR_1)
@@ -154,7 +157,7 @@ def test_the_same_question_again(api):
     assert api.verify(token, context=FLOOR_1)["code"] == "expired"
 
 
-def test_third_party_by_its_location(shared):
+def test_third_party_by_its_location(shared: Api) -> None:
     """A caveat without a good discharge is named by the caveat's location, as visible text."""
     caveat = RawCaveat(b"an id", b"v" * 72, b"https://a\n")
     answer = shared.verify(with_raw(shared.mint()["token"], caveat), explain=True)
@@ -162,7 +165,7 @@ def test_third_party_by_its_location(shared):
     assert answer["verdicts"] == []
 
 
-def test_batch(shared):
+def test_batch(shared: Api) -> None:
     """Results in order, each a decision of its own; an unknown audience is a denial here."""
     good = shared.mint(caveats=["floor = 1"])["token"]
     requests = [
@@ -195,7 +198,7 @@ def test_batch(shared):
     assert results[5]["kid"]
 
 
-def test_batch_that_a_credential_covers_in_part(shared):
+def test_batch_that_a_credential_covers_in_part(shared: Api) -> None:
     """What it does not cover is a denial with forbidden, be the audience there or not."""
     good = shared.mint()["token"]
     credential = shared.narrowed("for.audience = default")
@@ -209,7 +212,7 @@ def test_batch_that_a_credential_covers_in_part(shared):
     assert results[1] == results[2]
 
 
-def test_octets_are_shown_in_answers(shared):
+def test_octets_are_shown_in_answers(shared: Api) -> None:
     """A caveat of any octets is shown as visible text."""
     answer = shared.verify(with_raw(shared.mint()["token"], RawCaveat(b"a\x00\n\xff")), explain=True)
     assert answer["code"] == "caveat-malformed"

@@ -1,6 +1,7 @@
 """The bodies that both ends speak."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from capsvc.errors import SENTENCES, Denied
 from capsvc.grants import Audience, Grant, KeyInfo, Minted, MintedBy, Revocation, TokenRow, Verdict
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-ISSUED = {
+ISSUED: dict[str, Any] = {
     "id": "A" * 22,
     "audience": "default",
     "subject": None,
@@ -34,7 +35,7 @@ GRANT = Grant(
 )
 
 
-def test_minted_goes_both_ways():
+def test_minted_goes_both_ways() -> None:
     """Mint's answer read back is the value that it was."""
     minted = Minted(token="secret", **ISSUED)
     assert list(wire.minted_object(minted)) == ["token", *ISSUED]
@@ -42,7 +43,7 @@ def test_minted_goes_both_ways():
 
 
 @pytest.mark.parametrize("by", [None, MintedBy("A" * 22, "B" * 43)])
-def test_rows_go_both_ways(by):
+def test_rows_go_both_ways(by: MintedBy | None) -> None:
     """A token row read back is the value that it was, but for its place."""
     row = TokenRow(**ISSUED, state="live", minted_by=by, seq=7)
     body = wire.token_row_object(row)
@@ -50,7 +51,7 @@ def test_rows_go_both_ways(by):
     assert wire.token_row_object(wire.read_token_row(body)) == body
 
 
-def test_grants_go_both_ways():
+def test_grants_go_both_ways() -> None:
     """A grant read back is the value that it was, with what was asked for beside it."""
     body = wire.grant_object(GRANT, explain=True, prefix=True)
     assert body["verdicts"] == [{"caveat": "a = b", "from": "holder", "verdict": "satisfied"}]
@@ -58,7 +59,7 @@ def test_grants_go_both_ways():
     assert not {"verdicts", "kid", "branches"} & wire.grant_object(GRANT).keys()
 
 
-def test_denials_go_both_ways():
+def test_denials_go_both_ways() -> None:
     """A denial read back is raised, with the same code, caveat and verdicts."""
     denied = Denied("caveat-refused", "a = b")
     denied.verdicts = (Verdict("a = b", "holder", "caveat-refused"),)
@@ -90,18 +91,18 @@ def test_denials_go_both_ways():
         {"allowed": False, "code": 5, "message": "x", "caveat": None},
     ],
 )
-def test_answers_of_no_shape(body):
+def test_answers_of_no_shape(body: Any) -> None:
     """Only an answer of its shape is a decision; whatever else comes is neither a grant nor a denial."""
     with pytest.raises(ValueError, match="answer is not of its shape"):
         wire.read_decision(body)
 
 
-def test_more_fields_may_come():
+def test_more_fields_may_come() -> None:
     """A reader passes over fields that a newer service adds."""
     assert wire.read_decision({**wire.grant_object(GRANT), "mood": "fine"}).id == GRANT.id
 
 
-def test_small_values_go_both_ways():
+def test_small_values_go_both_ways() -> None:
     """Revocations, audiences, keys and pages read back are what they were."""
     revocation = Revocation("id", "default", NOON, repeated=True)
     assert wire.read_revocation(wire.revocation_object(revocation), repeated=True) == revocation
@@ -116,13 +117,13 @@ def test_small_values_go_both_ways():
 @pytest.mark.parametrize(
     "body", [[], {}, {"keys": {}, "next": None}, {"keys": [1], "next": None}, {"keys": [], "next": 1}]
 )
-def test_pages_of_no_shape(body):
+def test_pages_of_no_shape(body: Any) -> None:
     """A page is a list of objects and a cursor or null."""
     with pytest.raises(ValueError, match="answer is not of its shape"):
         wire.read_page(body, "keys")
 
 
-def test_requests_leave_out_what_is_not_given():
+def test_requests_leave_out_what_is_not_given() -> None:
     """A request holds what was given, zero and empty text included."""
     assert wire.mint_request(audience="a", ttl=0, subject="") == {"audience": "a", "ttl": 0, "subject": ""}
     assert wire.mint_request(
@@ -150,7 +151,7 @@ def test_requests_leave_out_what_is_not_given():
     }
 
 
-def test_instants_are_utc_and_whole():
+def test_instants_are_utc_and_whole() -> None:
     """An instant is written in UTC, rounded down."""
     berlin = timezone(timedelta(hours=1))
     assert wire.instant_text(datetime(2026, 11, 22, 13, 0, 0, 999_999, tzinfo=berlin)) == "2026-11-22T12:00:00Z"
@@ -179,7 +180,7 @@ def test_instants_are_utc_and_whole():
         "２０２６-11-22T12:00:00Z",
     ],
 )
-def test_instants_have_one_spelling(text):
+def test_instants_have_one_spelling(text: str) -> None:
     """Every other spelling, and what is no instant of 2000 to 2099, is refused."""
     with pytest.raises(ValueError, match=r"instant|day is out of range|must be in"):
         wire.parse_instant(text)
@@ -197,6 +198,6 @@ def test_instants_have_one_spelling(text):
         ("\u202e", "\\xe2\\x80\\xae"),
     ],
 )
-def test_octets_are_shown(text, shown):
+def test_octets_are_shown(text: str | bytes, shown: str) -> None:
     """What is not visible ASCII is shown by its octets."""
     assert wire.visible(text) == shown
