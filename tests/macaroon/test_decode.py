@@ -1,6 +1,7 @@
 """The strict decoder: what is read, in one spelling, and what is not."""
 
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -37,8 +38,9 @@ THIRD = field(1, b"there") + field(2, b"cid") + field(4, b"vid") + b"\x00"
 
 def refused(octets: bytes) -> str | None:
     """The code with which octets are refused, the same for their text; None if they are read."""
-    codes = []
-    for step in (lambda: decode_binary(octets), lambda: decode(b64encode(octets))):
+    codes: list[str | None] = []
+    steps: list[Callable[[], object]] = [lambda: decode_binary(octets), lambda: decode(b64encode(octets))]
+    for step in steps:
         try:
             step()
         except TokenError as error:

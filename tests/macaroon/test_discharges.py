@@ -9,7 +9,7 @@ from pymacaroons import Macaroon
 
 from capsvc.errors import Denied
 from capsvc.macaroon import discharges
-from capsvc.macaroon.chain import VerifiedMacaroon, derive_key, extend, verify
+from capsvc.macaroon.chain import VerifiedMacaroon, compute, derive_key, extend, verify
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, decode
 from capsvc.macaroon.discharges import MAX_CHAINS, VID_OCTETS, match
 
@@ -191,7 +191,6 @@ def test_nothing_is_computed_past_the_depth(monkeypatch: pytest.MonkeyPatch) -> 
     """The bound comes before the chain of the fifth."""
     root, line = nested(5)
     computed: list[bytes] = []
-    compute = discharges.compute
 
     def counting(key: bytes, macaroon: UnverifiedMacaroon) -> list[bytes]:
         computed.append(macaroon.identifier)
