@@ -57,6 +57,8 @@ def read_peer_address(text: str) -> Address:
         ValueError: it is neither.
 
     """
+    if ":" not in text:
+        return _read_quad(text)
     if text.startswith(_MAPPED):
         mapped = text.removeprefix(_MAPPED)
         if "." in mapped:
@@ -89,9 +91,10 @@ def _read_quad(text: str) -> Address:
     """The IPv4 address; raises ValueError."""
     try:
         first, second, third, fourth = text.split(".")
-        return Address(4, _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth])
+        number = _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth]
     except (KeyError, ValueError):
         raise ValueError(_RULE) from None
+    return Address(4, number)
 
 
 def _read_groups(text: str) -> Address:

@@ -222,15 +222,15 @@ class Authority:
         ``context`` holds the request's values by attribute. With ``explain`` the answer, or the denial, tells the
         verdict of every caveat; with ``prefix`` the grant holds what a prefix verifier needs.
         """
-        ruling = self._decider.decide(
+        presented, ruling = self._decider.decide(
             bundle, audience, EMPTY if context is None else context, int(self._clock()), explain=explain
         )
-        return with_prefix(ruling) if prefix else ruling.grant
+        return with_prefix(ruling.grant, presented) if prefix else ruling.grant
 
     def authenticate(self, bundle: str, *, context: Mapping[str, object]) -> Credential:
         """Decide about an administrator's credential, but for its ``for.…`` caveats; raise `Denied`."""
         asked = self._requests.read(context)
-        return Credential(self._decider.decide(bundle, ADMINISTRATORS, asked, int(self._clock()), deferring=True))
+        return Credential(*self._decider.decide(bundle, ADMINISTRATORS, asked, int(self._clock()), deferring=True))
 
     def target_of(self, token: str) -> TokenTarget:
         """Return what a token says of itself once its MAC is right (steps 1 and 2).
@@ -390,7 +390,7 @@ class Authority:
         """Whether an administrator's credential is good now and will not have expired in that many seconds."""
         now = int(self._clock())
         try:
-            ruling = self._decider.decide(token, ADMINISTRATORS, EMPTY, now)
+            _, ruling = self._decider.decide(token, ADMINISTRATORS, EMPTY, now)
         except Denied:
             return False
         return seconds_of(ruling.grant.expires_at) > now + seconds

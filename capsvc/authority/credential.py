@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from capsvc.authority.branches import branch_text
-from capsvc.authority.decision import ReadContext, Ruling, judge
-from capsvc.authority.reading import SATISFIED, Check
+from capsvc.authority.decision import ReadContext, Ruling, first_refusal
+from capsvc.authority.presented import Presented
 from capsvc.errors import Denied
 from capsvc.store.records import Minter
 from caveats import ContextError, Vocabulary, context_value, read_context
@@ -63,9 +63,10 @@ class RequestContexts:
 class Credential:
     """A credential that was allowed everything but what its ``for.…`` caveats have yet to say."""
 
-    __slots__ = ("_ruling",)
+    __slots__ = ("_presented", "_ruling")
 
-    def __init__(self, ruling: Ruling) -> None:
+    def __init__(self, presented: Presented, ruling: Ruling) -> None:
+        self._presented = presented
         self._ruling = ruling
 
     def __repr__(self) -> str:
@@ -79,12 +80,12 @@ class Credential:
     @property
     def branch(self) -> str:
         """The branch of its last chain point, 43 characters."""
-        return branch_text(self._ruling.presented.last_branch())
+        return branch_text(self._presented.last_branch())
 
     @property
     def minter(self) -> Minter:
         """How rows that it causes name it."""
-        return Minter(self.id, self._ruling.presented.last_branch())
+        return Minter(self.id, self._presented.last_branch())
 
     @property
     def bounded(self) -> bool:
@@ -97,24 +98,19 @@ class Credential:
         if not checks:
             return
         given = {name: value for name, value in target.items() if value is not None}
-        values = self._typed(given)
-        for one in checks:
-            verdict = self._judge(one, values, given)
-            if verdict != SATISFIED:
-                raise Denied(verdict, one.text)
+        refusal = first_refusal(checks, self._typed(given))
+        if refusal is not None:
+            code, one = refusal
+            if code == "context-missing" and getattr(one.caveat, "attribute", None) in given:
+                code = "caveat-refused"  # a value of no legal type is there, and none that a caveat allows
+            raise Denied(code, one.text)
 
     def _typed(self, given: Mapping[str, str | int]) -> dict[str, object]:
         values: dict[str, object] = {}
         for name, value in given.items():
-            attribute = self._ruling.vocabulary.get(name)
+            attribute = self._ruling.vocabulary.administrative.get(name)
             if attribute is None:
                 continue  # no caveat can be on it
             with contextlib.suppress(ContextError):
                 values[name] = context_value(attribute, value)
         return values
-
-    def _judge(self, one: Check, values: Mapping[str, object], given: Mapping[str, object]) -> str:
-        verdict = judge(one, values)
-        # A value that is there but of no legal type is not what the caveat allows.
-        named = getattr(one.caveat, "attribute", None)
-        return "caveat-refused" if verdict == "context-missing" and named in given else verdict

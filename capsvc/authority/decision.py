@@ -18,7 +18,7 @@ off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -44,7 +44,7 @@ from caveats import (
     upper_bound,
 )
 
-__all__ = ["ADMINISTRATORS", "Decider", "ReadContext", "Ruling", "judge", "with_prefix"]
+__all__ = ["ADMINISTRATORS", "Decider", "ReadContext", "Ruling", "first_refusal", "with_prefix"]
 
 ADMINISTRATORS: Final = "capsvc"
 """The audience of the service's own credentials."""
@@ -55,12 +55,12 @@ AHEAD: Final = 60  # seconds that an issue time may lie ahead of the clock
 
 
 class Ruling(NamedTuple):
-    """A token that allows the request: what was presented, what its caveats say, and the answer.
+    """A token that allows the request: what its caveats say, and the answer.
 
-    ``vocabulary`` and ``expires_at`` (Unix seconds) are what reading and answer were worked out from.
+    ``vocabulary`` and ``expires_at`` (Unix seconds) are what they were worked out from. It does not refer to what was
+    presented, which remembers it: a token that is shown once is forgotten at once, with no cycle to be found.
     """
 
-    presented: Presented
     reading: Reading
     grant: Grant
     vocabulary: Vocabulary
@@ -93,8 +93,8 @@ class Decider:
         *,
         explain: bool = False,
         deferring: bool = False,
-    ) -> Ruling:
-        """Allow, or raise `Denied`.
+    ) -> tuple[Presented, Ruling]:
+        """Allow, or raise `Denied`; return what was presented and the ruling on it.
 
         ``now`` is in Unix seconds, read once. With ``deferring`` the caveats on what an administrator's request acts
         on are left to the caller (`Reading.target_checks`). With ``explain`` the grant, or the denial from step 5
@@ -103,9 +103,12 @@ class Decider:
         presented, view = self.presenter.present(bundle)
         if presented.key.audience != audience:
             raise Denied("wrong-audience")
-        parsed = self._parsed_for(view, audience)
-        known = _known(presented, parsed.vocabulary)
-        reading = _read(parsed, presented, presented.match()) if known is None else known.reading
+        known = presented.memo
+        if not isinstance(known, Ruling) or known.vocabulary is not view.vocabulary:
+            known = None
+            reading = _read(self._parsed_for(view, audience), presented, presented.match())
+        else:
+            reading = known.reading
         try:
             _check_revocation(presented, reading, view)
             expires_at = _check_time(presented, reading, view, now)
@@ -119,13 +122,13 @@ class Decider:
             ruling = known
         else:
             grant = _grant(presented, reading, expires_at)
-            ruling = Ruling(presented, reading, grant, parsed.vocabulary, expires_at)
+            ruling = Ruling(reading, grant, view.vocabulary, expires_at)
             if not presented.needs_discharges:  # discharges are matched anew each time
                 presented.memo = ruling
         if explain:
             told = _verdicts(reading, context, view.vocabulary, now)
-            return ruling._replace(grant=replace(ruling.grant, verdicts=told))
-        return ruling
+            ruling = ruling._replace(grant=replace(ruling.grant, verdicts=told))
+        return presented, ruling
 
     def reading_of(self, presented: Presented, view: View) -> Reading:
         """Return what a root's own caveats say, its discharges aside: whose it is, not whether it is any good."""
@@ -141,16 +144,10 @@ class Decider:
         return parsed
 
 
-def _known(presented: Presented, vocabulary: Vocabulary) -> Ruling | None:
-    """Return what was worked out of a remembered token under this very vocabulary."""
-    memo = presented.memo
-    return memo if isinstance(memo, Ruling) and memo.vocabulary is vocabulary else None
-
-
-def with_prefix(ruling: Ruling) -> Grant:
+def with_prefix(grant: Grant, presented: Presented) -> Grant:
     """Return the answer with what a verifier needs to decide on this token's descendants by itself."""
-    branches = tuple([branch_text(branch) for branch in ruling.presented.branches()])
-    return replace(ruling.grant, kid=ruling.presented.key.kid, branches=branches)
+    branches = tuple([branch_text(branch) for branch in presented.branches()])
+    return replace(grant, kid=presented.key.kid, branches=branches)
 
 
 def _read(parsed: ParsedCaveats, presented: Presented, matched: tuple[VerifiedMacaroon, ...]) -> Reading:
@@ -200,21 +197,27 @@ def _values(context: Context, reading: Reading, vocabulary: Vocabulary, now: int
 
 
 def _check_caveats(checks: list[Check], values: Mapping[str, object]) -> None:
-    """Step 8. Whatever is not literally satisfied is refused."""
+    """Step 8."""
+    refusal = first_refusal(checks, values)
+    if refusal is not None:
+        code, one = refusal
+        raise Denied(code, one.text)
+
+
+def first_refusal(checks: Iterable[Check], values: Mapping[str, object]) -> tuple[str, Check] | None:
+    """Return the first check that does not hold for typed values, and its code; None if all hold.
+
+    Whatever is not literally satisfied is refused.
+    """
     for one in checks:
-        verdict = judge(one, values)
-        if verdict != SATISFIED:
-            raise Denied(verdict, one.text)
-
-
-def judge(one: Check, values: Mapping[str, object]) -> str:
-    """Return one caveat's verdict for typed values: ``satisfied`` or a code."""
-    if one.settled is not None or one.caveat is None:
-        return one.settled or "caveat-malformed"
-    outcome = check(one.caveat, values)
-    if outcome is HOLDS:
-        return SATISFIED
-    return outcome.code if isinstance(outcome, Refused) else "caveat-refused"
+        caveat = one.caveat
+        if one.settled is None and caveat is not None:
+            outcome = check(caveat, values)
+            if outcome is not HOLDS:
+                return (outcome.code if isinstance(outcome, Refused) else "caveat-refused"), one
+        elif one.settled != SATISFIED:
+            return one.settled or "caveat-malformed", one
+    return None
 
 
 def _grant(presented: Presented, reading: Reading, expires_at: int) -> Grant:
@@ -253,8 +256,11 @@ def _readable(context: Context, vocabulary: Vocabulary) -> tuple[dict[str, objec
 
 
 def _told(one: Check, values: Mapping[str, object], wrong: set[str]) -> str:
-    verdict = judge(one, values)
-    if one.caveat is None or verdict == SATISFIED:
+    refusal = first_refusal((one,), values)
+    if refusal is None:
+        return SATISFIED
+    verdict, _ = refusal
+    if one.caveat is None:
         return verdict
     if upper_bound(one.caveat) is not None:
         return "expired"
