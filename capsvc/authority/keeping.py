@@ -7,7 +7,7 @@ from typing import Final
 
 from capsvc.authority.audit import AuditLog
 from capsvc.authority.instants import aware
-from capsvc.authority.keys import ACTIVE, RETIRING, SigningKey, new_key, with_state
+from capsvc.authority.keys import ACTIVE, RETIRING, SigningKey, moved, new_key
 from capsvc.authority.seal import MasterKey
 from capsvc.errors import RequestError
 from capsvc.grants import Audience, KeyInfo
@@ -83,7 +83,7 @@ class Keeping:
         before = tx.active_kid(audience)
         old = None if before is None else tx.key(before)
         if old is not None:
-            tx.put_key(with_state(self.master, old, RETIRING))
+            tx.put_key(moved(self.master, old, RETIRING))
             tx.append_change(Change("key", audience, now, now, kid=old.kid, state=RETIRING))
         fresh = self._activate(tx, audience, now)
         self.audit.append(

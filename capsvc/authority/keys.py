@@ -15,6 +15,7 @@ from nacl.public import PrivateKey
 
 from capsvc.authority.seal import MasterKey, SealError, framed
 from capsvc.macaroon.chain import derive_key
+from capsvc.store.protocol import StoreUnavailable
 from capsvc.store.records import BoxKeyRecord, KeyRecord
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "RETIRING",
     "REVOKED",
     "SigningKey",
+    "moved",
     "new_box_key",
     "new_key",
     "open_key",
+    "opened",
     "proved_public_key",
     "with_state",
 ]
@@ -67,6 +70,23 @@ def with_state(master: MasterKey, record: KeyRecord, state: str) -> KeyRecord:
     """Return the row in another state, under a fresh MAC."""
     changed = replace(record, state=state)
     return replace(changed, mac=master.mac(STATE_PURPOSE, _state_message(changed)))
+
+
+def moved(master: MasterKey, record: KeyRecord, state: str) -> KeyRecord:
+    """Return a stored row in another state, once it is proved: a row that somebody altered gets no fresh MAC from us.
+
+    Raises `StoreUnavailable` for such a row.
+    """
+    opened(master, record)
+    return with_state(master, record, state)
+
+
+def opened(master: MasterKey, record: KeyRecord) -> SigningKey:
+    """Open a row inside a write, as `open_key`, but raise `StoreUnavailable`, which callers of a write know."""
+    try:
+        return open_key(master, record)
+    except SealError as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 def new_key(master: MasterKey, audience: str, now: int) -> KeyRecord:

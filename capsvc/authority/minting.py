@@ -16,7 +16,7 @@ from capsvc.authority.audit import AuditLog
 from capsvc.authority.branches import branch_of
 from capsvc.authority.decision import ADMINISTRATORS
 from capsvc.authority.instants import END_OF_TIME, NANOSECONDS, aware, seconds_of
-from capsvc.authority.keys import SigningKey, open_key
+from capsvc.authority.keys import SigningKey, opened
 from capsvc.authority.seal import MasterKey
 from capsvc.authority.view import View
 from capsvc.errors import RequestError, TokenError
@@ -51,7 +51,7 @@ LABEL_CHARACTERS: Final = 200
 class MintRequest:
     """What a caller asks for, checked: the caveats in the order that the token will hold them, the first one aside.
 
-    Exactly one of ``ttl`` (seconds) and ``expires_at`` (Unix seconds) is set.
+    ``texts`` are the caveats', each in its one spelling. Exactly one of ``ttl`` (seconds) and ``expires_at`` (Unix seconds) is set.
     """
 
     audience: str
@@ -60,6 +60,7 @@ class MintRequest:
     subject: str | None
     facts: Mapping[str, Fact]
     caveats: tuple[Caveat, ...]
+    texts: tuple[str, ...]
     label: str | None
     minter: Minter | None
 
@@ -108,7 +109,17 @@ def check_request(
         raise _too_many()
     plain = {fact.attribute: fact.operand for fact in stated if fact.attribute != "sub"}
     kept = {name: value for name, value in plain.items() if isinstance(value, (str, int))}
-    return MintRequest(audience, ttl, until, subject, kept, (*stated, *requested), label, minter)
+    return MintRequest(
+        audience=audience,
+        ttl=ttl,
+        expires_at=until,
+        subject=subject,
+        facts=kept,
+        caveats=(*stated, *requested),
+        texts=(*map(encode, stated), *caveats),  # what parses is in its one spelling already
+        label=label,
+        minter=minter,
+    )
 
 
 def _too_many() -> RequestError:
@@ -196,8 +207,8 @@ class Minting:
     def make(self, request: MintRequest, key: SigningKey, now: int) -> tuple[Minted, TokenRecord]:
         """Make a token under a key, and the row that is kept of it. Raises `RequestError` ``too-large``."""
         ends = now + request.ttl if request.ttl is not None else request.expires_at or 0
-        caveats = (compare(Vocabulary.built_in(), "time", "<", ends), *request.caveats)
-        texts = tuple([encode(caveat) for caveat in caveats])
+        until = compare(Vocabulary.built_in(), "time", "<", ends)
+        caveats, texts = (until, *request.caveats), (encode(until), *request.texts)
         token_id = b64encode(secrets.token_bytes(TOKEN_ID_OCTETS))
         found = Identifier(key.kid, token_id, now, len(texts))
         try:
@@ -258,4 +269,4 @@ class Minting:
         record = None if kid is None else tx.key(kid)
         if record is None:
             raise RequestError("unavailable", "The audience has no active key; rotate its keys.")
-        return open_key(self._master, record)
+        return opened(self._master, record)

@@ -12,7 +12,7 @@ from typing import Final
 from capsvc.authority.audit import AuditLog
 from capsvc.authority.branches import branch_text
 from capsvc.authority.instants import aware
-from capsvc.authority.keys import REVOKED, with_state
+from capsvc.authority.keys import REVOKED, moved
 from capsvc.authority.presented import Presented
 from capsvc.authority.seal import MasterKey
 from capsvc.errors import RequestError
@@ -81,7 +81,7 @@ class Revoking:
         earlier = tx.revocation_of_key(kid)
         if earlier is not None:
             return _answer(earlier, repeated=True)
-        tx.put_key(with_state(self.master, record, REVOKED))
+        tx.put_key(moved(self.master, record, REVOKED))
         keep_until = max(tx.last_expiry_of_key(kid) or 0, now)
         change = Change("key", record.audience, now, keep_until, kid=kid, state=REVOKED)
         return self._append(tx, change, kid, now, minter)

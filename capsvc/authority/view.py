@@ -128,4 +128,6 @@ class Follower:
         if isinstance(swept, int) and swept > self._view.swept:
             self._view.swept = swept
             self._view.forget(swept)
+            # Entries that were not read yet may have gone with the sweep: what they told of is read whole.
+            self._load_settings()
             self._load_keys()
