@@ -85,7 +85,7 @@ class Campaign:
 
     @staticmethod
     def _limits(seconds: float) -> Limits:
-        return Limits(int(seconds * PATIENCE) + ALLOWANCE, seconds * PATIENCE * 10 + 60)
+        return Limits(int(seconds * PATIENCE) + ALLOWANCE, seconds * PATIENCE * 2 + 60)
 
     def _in_session(self, mutants: list[Mutant], directory: str) -> str:
         """Collect the tests once and try what can be tried so; where the outcome lies, or what went wrong."""

@@ -1,0 +1,91 @@
+"""Small slips in the decision that nobody else would notice: found by breaking it on purpose (`make mutants`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from capsvc.authority import decision
+from capsvc.errors import Denied
+from capsvc.macaroon.decode import RawCaveat, decode, encode
+
+WEEK = 7 * 86_400
+
+
+def test_what_an_administrators_caveat_asks_for_is_asked_here_too(office: Any) -> None:
+    """Without a target, a credential that is bounded to one is refused: nothing is left to somebody else."""
+    admin = office.authority.admin_token()
+    assert office.outcome(admin, "capsvc") == "allowed"
+    for caveat in ("for.audience = photos", "for.ttl < 60"):
+        assert office.denial(office.narrow(admin, caveat), "capsvc") == ("context-missing", caveat)
+
+
+def test_a_denial_tells_verdicts_only_when_asked(office: Any) -> None:
+    """By default it holds none."""
+    token = office.mint("action = read")
+    with pytest.raises(Denied) as denied:
+        office.authority.authorize(token, audience="default", context={"action": "write"})
+    assert not denied.value.verdicts
+    with pytest.raises(Denied) as denied:
+        office.authority.authorize(token, audience="default", context={"action": "write"}, explain=True)
+    assert [verdict.verdict for verdict in denied.value.verdicts] == ["satisfied", "caveat-refused"]
+
+
+def test_a_remembered_token_expires_as_its_audience_now_says(office: Any) -> None:
+    """Shorter lives are seen in the very next answer."""
+    token = office.mint(ttl=3600)
+    before = [office.grant(token).expires_at for _ in range(4)]
+    office.authority.set_max_ttl("default", 60)
+    after = [office.grant(token).expires_at for _ in range(4)]
+    assert {(one - office.grant(token).issued_at).total_seconds() for one in before} == {3600}
+    assert {(one - office.grant(token).issued_at).total_seconds() for one in after} == {60}
+
+
+def test_the_same_answer_is_the_same_value(office: Any) -> None:
+    """So that whoever renders it need not do it twice."""
+    token = office.mint("action = read")
+    grants = [office.grant(token, action="read") for _ in range(4)]
+    assert grants[2] is grants[3]
+    assert grants[0] == grants[3]
+
+
+def test_a_third_party_caveat_without_a_location(office: Any) -> None:
+    """It is a third party's by its vid alone; a discharge answers it, and nobody reads its id as a caveat."""
+    bare = decode(office.with_thirds(office.mint(), "cid"))
+    bare = bare._replace(caveats=tuple(RawCaveat(cid, vid) for cid, vid, _ in bare.caveats))
+    token = encode(bare)
+    assert office.outcome(token) == "discharge-missing"
+    assert office.outcome(office.bundle(token, office.discharge("cid"))) == "allowed"
+
+
+def test_the_sweeps_mark_to_the_second(office: Any) -> None:
+    """A token that expired at the mark is there still; one that expired before it is expired for good."""
+    gone, there = office.mint(ttl=3599), office.mint(ttl=3600)
+    begun = office.clock.now
+    office.clock.now = begun + 3600 + WEEK
+    office.authority.sweep()
+    office.clock.now = begun + 10
+    assert office.outcome(gone) == "expired"
+    assert office.outcome(there) == "allowed"
+
+
+def test_a_fact_that_a_request_claims_says_nothing_of_a_restriction(office: Any) -> None:
+    """The request's claim is what is wrong with the context; the restriction does not hold all the same."""
+    token = office.narrow(office.mint(subject="alice"), "sub = bob", "action = read")
+    with pytest.raises(Denied) as denied:
+        office.authority.authorize(token, audience="default", context={"sub": "bob", "action": 1}, explain=True)
+    assert denied.value.code == "context-invalid"
+    assert {verdict.caveat: verdict.verdict for verdict in denied.value.verdicts if " = b" in verdict.caveat} == {
+        "sub = bob": "caveat-refused"
+    }
+    assert denied.value.verdicts[-1].verdict == "context-invalid"
+
+
+@pytest.mark.parametrize("outcome", [None, True, "satisfied", object()])
+def test_a_verdict_of_no_known_kind_is_a_refusal(office: Any, monkeypatch: pytest.MonkeyPatch, outcome: object) -> None:
+    """Only `Satisfied` allows."""
+    token = office.mint("action = read")
+    assert office.outcome(token, action="read") == "allowed"
+    monkeypatch.setattr(decision, "check", lambda *_: outcome)
+    assert office.denial(token, action="read") == ("caveat-refused", "action = read")
