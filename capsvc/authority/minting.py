@@ -51,7 +51,8 @@ LABEL_CHARACTERS: Final = 200
 class MintRequest:
     """What a caller asks for, checked: the caveats in the order that the token will hold them, the first one aside.
 
-    ``texts`` are the caveats', each in its one spelling. Exactly one of ``ttl`` (seconds) and ``expires_at`` (Unix seconds) is set.
+    ``texts`` are the caveats', each in its one spelling. Exactly one of ``ttl`` (seconds) and ``expires_at`` (Unix
+    seconds) is set.
     """
 
     audience: str
@@ -187,6 +188,8 @@ def check_subject(subject: str) -> str:
 
 
 def _requested(vocabulary: Vocabulary, text: str) -> Caveat:
+    if not isinstance(text, str):
+        raise CaveatError("caveat-malformed", "A caveat is text.")
     caveat = parse(text, vocabulary)
     if isinstance(caveat, Comparison):
         attribute = vocabulary.get(caveat.attribute)
