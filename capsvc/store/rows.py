@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from capsvc.store.protocol import StoreUnavailable
-from capsvc.store.records import AttributeRecord, AuditRecord, Change, KeyRecord, Minter, TokenRecord
+from capsvc.store.records import (
+    AttributeRecord,
+    AudienceRecord,
+    AuditRecord,
+    Change,
+    KeyRecord,
+    Minter,
+    TokenRecord,
+)
 
 __all__ = [
     "CHANGE_COLUMNS",
     "TOKEN_COLUMNS",
     "attribute_of",
+    "audience_of",
     "audit_of",
     "change_of",
     "key_of",
@@ -26,6 +35,18 @@ TOKEN_COLUMNS: Final = (
 CHANGE_COLUMNS: Final = (
     "kind, audience, at, keep_until, id, branch, path, presented, subject, before, kid, state, name, max_ttl, seq"
 )
+
+# SQLite keeps whatever is put into a column, text among numbers too, and a decision compares these with each other.
+_TEXT, _NUMBER, _OCTETS = (str, type(None)), (int, type(None)), (bytes, type(None))
+_CHANGE_TYPES: Final = (
+    *(str, _TEXT, int, int, _TEXT, _OCTETS, _OCTETS, int),  # kind to presented
+    *(_TEXT, _NUMBER, _TEXT, _TEXT, _TEXT, _NUMBER, int),  # subject to seq
+)
+_AUDIENCE_TYPES: Final = (str, int, int)
+
+
+def _are(row: tuple[Any, ...], types: Iterable[type | tuple[type, ...]]) -> bool:
+    return all([isinstance(value, kind) for value, kind in zip(row, types, strict=True)])
 
 
 def minter_of(minter_id: str | None, branch: bytes | None) -> Minter | None:
@@ -56,10 +77,19 @@ def token_of(row: tuple[Any, ...]) -> TokenRecord:
 
 
 def change_of(row: tuple[Any, ...]) -> Change:
-    """Return a log entry from a row of `CHANGE_COLUMNS`."""
+    """Return a log entry from a row of `CHANGE_COLUMNS`. Raises `StoreUnavailable` for one that was damaged."""
+    if not _are(row, _CHANGE_TYPES):
+        raise StoreUnavailable("an entry of the log is damaged")
     values: list[Any] = list(row)
     values[7] = bool(values[7])  # presented
     return Change(*values)
+
+
+def audience_of(row: tuple[Any, ...]) -> AudienceRecord:
+    """Return an audience from its name, longest lifetime and birth. Raises `StoreUnavailable` for a damaged row."""
+    if not _are(row, _AUDIENCE_TYPES):
+        raise StoreUnavailable("an audience is damaged")
+    return AudienceRecord(*row)
 
 
 def key_of(row: tuple[Any, ...]) -> KeyRecord:

@@ -33,7 +33,16 @@ from capsvc.store.records import (
     TokenFilter,
     TokenRecord,
 )
-from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, attribute_of, audit_of, change_of, key_of, token_of
+from capsvc.store.rows import (
+    CHANGE_COLUMNS,
+    TOKEN_COLUMNS,
+    attribute_of,
+    audience_of,
+    audit_of,
+    change_of,
+    key_of,
+    token_of,
+)
 from capsvc.store.transaction import SqliteTransaction
 
 __all__ = ["SqliteStore", "is_empty"]
@@ -142,7 +151,7 @@ class SqliteStore:
     def audiences(self) -> list[AudienceRecord]:
         """See `Store.audiences`."""
         rows = self._follow("SELECT name, max_ttl, created_at FROM audiences ORDER BY rowid", ())
-        return [AudienceRecord(*row) for row in rows]
+        return [audience_of(row) for row in rows]
 
     def signing_keys(self) -> list[KeyRecord]:
         """See `Store.signing_keys`."""

@@ -15,7 +15,7 @@ from capsvc.store.records import (
     KeyRecord,
     TokenRecord,
 )
-from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, attribute_of, change_of, key_of, token_of
+from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, attribute_of, audience_of, change_of, key_of, token_of
 
 __all__ = ["SqliteTransaction"]
 
@@ -63,7 +63,7 @@ class SqliteTransaction:
     def audience(self, name: str) -> AudienceRecord | None:
         """See `Transaction.audience`."""
         row = self._one("SELECT name, max_ttl, created_at FROM audiences WHERE name = ?", name)
-        return None if row is None else AudienceRecord(*row)
+        return None if row is None else audience_of(row)
 
     def put_audience(self, record: AudienceRecord) -> None:
         """See `Transaction.put_audience`."""

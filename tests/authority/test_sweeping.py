@@ -118,6 +118,22 @@ def test_tokens_of_other_audiences_and_the_audit_stay(office: Any) -> None:
     assert office.authority.verify_audit() == lines
 
 
+def test_who_did_not_read_the_log_before_it_was_swept_knows_what_it_told(office: Any) -> None:
+    """A shorter `max_ttl` holds in a process that nobody asked anything for a week, as in the one that set it."""
+    token, lasting = office.mint(ttl=30 * DAY), NOON + 9 * DAY
+    with office.another() as idle:
+        office.authority.set_max_ttl("default", 9 * DAY)
+        assert sweep_at(office, WEEK + 1) >= 1
+        assert not office.authority._store.changes(0)
+        for authority in (idle, office.authority):
+            office.clock.now = lasting - 1
+            assert authority.authorize(token, audience="default")
+            office.clock.now = lasting
+            with pytest.raises(Denied) as denied:
+                authority.authorize(token, audience="default")
+            assert denied.value.code == "expired"
+
+
 def test_the_log_is_read_on_after_a_sweep(office: Any) -> None:
     """A process that had read entries which are gone goes on from where it was."""
     with office.another() as other:

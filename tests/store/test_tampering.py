@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from capsvc.authority import Authority
 from capsvc.authority.seal import MasterKey, SealError, framed
-from capsvc.errors import Denied, StartError
+from capsvc.errors import Denied, RequestError, StartError
+from capsvc.store.beacon import LOOK
 
 
 @pytest.fixture
@@ -216,6 +218,34 @@ def test_no_key_row_can_be_altered_moved_or_relabelled(busy: Any, statement: str
     assert is_refused(busy)
 
 
+REVIVED = (
+    "UPDATE keys SET state = 'retiring' WHERE state = 'active' AND audience = 'default'",
+    "UPDATE keys SET state = 'active' WHERE state = 'revoked'",
+)
+
+
+@pytest.mark.parametrize("act", ["rotate", "revoke", "mint"])
+def test_no_act_of_ours_gives_an_altered_key_row_a_mac_or_a_token(busy: Any, act: str) -> None:
+    """A running service would make a revoked key good again by rotating it away."""
+    with busy.open() as authority:
+        (kid,) = [key.kid for key in authority.keys("default") if key.state == "revoked"]
+        acts = {
+            "rotate": lambda: authority.rotate_key("default"),
+            "revoke": lambda: authority.revoke(key=kid),
+            "mint": lambda: authority.mint(audience="default", ttl=60),
+        }
+        acts["mint"]()
+        for statement in REVIVED:
+            busy.sql(statement)
+        busy.sql("DELETE FROM changes WHERE kid = ?", kid)  # or the revocation is repeated, and nothing written
+        before = busy.sql("SELECT * FROM keys ORDER BY seq")
+        with pytest.raises(RequestError) as refused:
+            acts[act]()
+        assert refused.value.code == "unavailable"
+        assert busy.sql("SELECT * FROM keys ORDER BY seq") == before
+    assert is_refused(busy)
+
+
 ON_BOX_KEYS = [
     "UPDATE box_keys SET public = zeroblob(32)",
     "UPDATE box_keys SET state = 'retiring'",
@@ -274,6 +304,35 @@ def test_declarations_that_nobody_could_have_made(busy: Any, statement: str) -> 
         with pytest.raises(Denied) as denied:
             authority.authorize(token, audience="default")
         assert denied.value.code == "unavailable"
+    assert is_refused(busy)
+
+
+ON_THE_LOG = [
+    "UPDATE changes SET at = 'x'",
+    "UPDATE changes SET keep_until = 'x'",
+    "UPDATE changes SET id = x'00' WHERE kind = 'id'",
+    "UPDATE changes SET before = 'x' WHERE kind = 'subject'",
+    "UPDATE changes SET subject = x'00' WHERE kind = 'subject'",
+    "UPDATE audiences SET max_ttl = 'x'",
+    "UPDATE audiences SET max_ttl = 1.5",
+    "UPDATE audiences SET created_at = x'00'",
+]
+
+
+@pytest.mark.parametrize("statement", ON_THE_LOG)
+def test_numbers_that_are_none_stop_decisions(busy: Any, statement: str) -> None:
+    """A column takes whatever is put into it; what cannot be read is `unavailable`, and no fault of the program."""
+    with busy.open() as authority:
+        token = authority.mint(audience="default", ttl=60).token
+        assert authority.authorize(token, audience="default")
+        busy.sql("INSERT INTO changes SELECT seq + 100, kind, audience, at, keep_until, id, branch, path, presented,"
+                 " subject, before, kid, state, name, max_ttl FROM changes WHERE kind != 'key'")  # fmt: skip
+        busy.sql(statement)
+        time.sleep(2 * LOOK)
+        for _ in range(2):
+            with pytest.raises(Denied) as denied:
+                authority.authorize(token, audience="default")
+            assert denied.value.code == "unavailable"
     assert is_refused(busy)
 
 
