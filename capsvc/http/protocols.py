@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocols with the bounds that it lacks, under either of its parsers.
 
 - Header fields over 64 KiB in all are answered 431, and a request line that has no end too; the connection is closed.
-- A request that has not come whole within 30 seconds, head or body, ends its connection.
+- A request that has not come whole within 30 seconds, head or body, ends its connection; so does a caller that takes
+  nothing of its answers for as long.
 - Connections past what the process may have open are closed at once, before they take what storage needs.
 - What is no HTTP is answered 400 as a problem, like every other refusal of the service.
 
@@ -43,6 +44,9 @@ MAX_FILES: Final = 16_384
 """File descriptors that a process asks for."""
 
 REQUEST_SECONDS: Final = 30.0
+TAKING_SECONDS: Final = 30.0
+TAKEN_BYTES: Final = 4_096
+"""What a caller takes of a waiting answer from one look to the next, at least, or it takes nothing."""
 TICK_SECONDS: Final = 5.0
 LINGER_SECONDS: Final = 2.0
 REASONS: Final[Mapping[int, bytes]] = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
@@ -98,17 +102,21 @@ def admit(protocol: Any) -> None:
 
 
 class Deadline:
-    """Ends a connection whose request does not come; one timer a connection, looked at every few seconds.
+    """Ends a connection whose request does not come, or whose answers nobody takes.
 
-    ``since`` is the loop's time at which the wait for the request began, ``None`` while nothing is waited for.
+    One timer a connection, which looks every few seconds. ``since`` is the loop's time at which the wait for the
+    request began, ``None`` while nothing is waited for.
     """
 
-    __slots__ = ("_loop", "_protocol", "_timer", "since")
+    __slots__ = ("_cycle", "_loop", "_protocol", "_taken_at", "_timer", "_unsent", "since")
 
     def __init__(self, protocol: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._protocol = protocol
         self._loop = loop
         self.since: float | None = loop.time()
+        self._taken_at = self.since
+        self._unsent = 0
+        self._cycle: object = None
         self._timer = loop.call_later(TICK_SECONDS, self._look)
 
     def begin(self) -> None:
@@ -124,10 +132,21 @@ class Deadline:
         self._timer.cancel()
 
     def _look(self) -> None:
-        if self.since is not None and self._loop.time() - self.since > REQUEST_SECONDS and not self._answering():
-            self._protocol.transport.close()
+        now = self._loop.time()
+        if self._is_stuck(now):
+            self._protocol.transport.abort()  # `close` would wait until everything has been taken
             return
+        if self.since is not None and now - self.since > REQUEST_SECONDS and not self._answering():
+            self._protocol.transport.close()
         self._timer = self._loop.call_later(TICK_SECONDS, self._look)
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether the same answer has been waiting for the caller to take more of it, for too long."""
+        unsent, cycle = self._protocol.transport.get_write_buffer_size(), self._protocol.cycle
+        if unsent == 0 or cycle is not self._cycle or unsent <= self._unsent - TAKEN_BYTES:
+            self._taken_at = now
+        self._unsent, self._cycle = unsent, cycle
+        return now - self._taken_at > TAKING_SECONDS
 
     def _answering(self) -> bool:
         """Whether an earlier request, which came whole, is still being answered."""

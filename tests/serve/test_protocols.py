@@ -6,6 +6,7 @@ import importlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -20,6 +21,9 @@ PARSERS = ["capsvc.http.fastprotocol:BoundedHttpTools", "capsvc.http.protocols:B
 FIXED = b"host: x\r\n"
 FIXED_BYTES = len("host") + len("x") + PER_HEADER
 
+LARGE = 32 * 1024 * 1024
+"""More than the sockets of both ends hold by themselves."""
+
 Connect = Callable[[], socket.socket]
 
 
@@ -31,6 +35,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         if message["type"] == "http.disconnect":
             return
         length, more = length + len(message.get("body", b"")), message.get("more_body", False)
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
+        await send({"type": "http.response.body", "body": bytes(LARGE)})
+        return
     names = [name.decode() for name, _ in scope["headers"]]
     body = json.dumps({"length": length, "headers": names}).encode()
     headers = [(b"content-length", b"%d" % len(body))]
@@ -229,6 +237,34 @@ def test_a_request_that_does_not_come_ends_its_connection(
         assert answer(connection)[0] == 200
         connection.sendall(part)
     assert until_closed(connection) == b""
+
+
+@pytest.mark.parametrize("after", [b"", b"GET / HT"], ids=["whole", "and the next one held back"])
+def test_answers_that_nobody_takes_end_their_connection(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, after: bytes
+) -> None:
+    """They would hold it, and their octets, for as long as the caller likes."""
+    for name, seconds in {"REQUEST_SECONDS": 0.5, "TAKING_SECONDS": 0.5, "TICK_SECONDS": 0.1}.items():
+        monkeypatch.setattr(protocols, name, seconds)
+    connection = connect()
+    connection.sendall(request(target=b"/large") + after)
+    time.sleep(1.5)
+    assert len(until_closed(connection)) < LARGE
+
+
+def test_answers_that_are_taken_slowly_arrive_whole(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take longer than the bound, as long as something of it is taken."""
+    for name, seconds in {"REQUEST_SECONDS": 0.4, "TAKING_SECONDS": 0.4, "TICK_SECONDS": 0.1}.items():
+        monkeypatch.setattr(protocols, name, seconds)
+    connection = connect()
+    connection.sendall(request(target=b"/large"))
+    received, began = 0, time.monotonic()
+    while received < LARGE:
+        time.sleep(0.05)
+        part = connection.recv(2 * 1024 * 1024, socket.MSG_WAITALL)
+        assert part
+        received += len(part)
+    assert time.monotonic() - began > 0.7
 
 
 def test_connections_past_the_limit_are_closed_at_once(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
