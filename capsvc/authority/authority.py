@@ -44,9 +44,18 @@ CLOCK_SLACK: Final = 60  # seconds that the clock may lie behind what is recorde
 EMPTY: Final[Mapping[str, object]] = {}
 
 
-def _can_exist(*names: str | None) -> bool:
+def _can_exist(*names: object) -> bool:
     """Whether names that are asked for can be those of anything: all are ASCII, and a database takes no surrogates."""
-    return all([name is None or name.isascii() for name in names])
+    return all([name is None or (isinstance(name, str) and name.isascii()) for name in names])
+
+
+def _watermark(before: object) -> int:
+    try:
+        if isinstance(before, datetime):
+            return seconds_of(before)
+    except ValueError:
+        pass
+    raise RequestError("bad-request", "before is a datetime with a time zone.")
 
 
 @contextmanager
@@ -441,10 +450,7 @@ class Authority:
         if audience is None or subject is None:
             raise RequestError("bad-request", "Revocation by subject needs audience and subject.")
         who = (audience, check_subject(subject))
-        try:
-            until = None if before is None else seconds_of(before)
-        except ValueError as error:
-            raise RequestError("bad-request", f"before: {error}") from None
+        until = None if before is None else _watermark(before)
         return self._run(lambda tx, now: self._revoking.subject(tx, who, until, now, minter))
 
     def _with_active_key(self, tx: Transaction, now: int) -> None:

@@ -36,6 +36,7 @@ from caveats import (
     Vocabulary,
     compare,
     context_value,
+    declare,
     encode,
     parse,
     upper_bound,
@@ -105,6 +106,7 @@ def check_request(
     stated = _stated(vocabulary, subject, facts or {})
     requested = [_requested(vocabulary, text) for text in caveats]
     if third_party:
+        _check_third_parties(third_party)
         raise RequestError("discharger-unknown")
     if 1 + len(stated) + len(requested) > MAX_CAVEATS:
         raise _too_many()
@@ -156,11 +158,13 @@ def _checked_end(ttl: int | None, expires_at: datetime | None, now: int, max_ttl
     return until
 
 
-def _end(expires_at: datetime | None) -> int:
+def _end(expires_at: object) -> int:
     try:
-        return seconds_of(expires_at) if isinstance(expires_at, datetime) else 0
+        if isinstance(expires_at, datetime):
+            return seconds_of(expires_at)
     except ValueError:
-        raise RequestError("bad-request", "expires_at needs a time zone.") from None
+        pass
+    raise RequestError("bad-request", "expires_at is a datetime with a time zone.")
 
 
 def _stated(vocabulary: Vocabulary, subject: str | None, facts: Mapping[str, Fact]) -> list[Comparison]:
@@ -196,6 +200,31 @@ def _requested(vocabulary: Vocabulary, text: str) -> Caveat:
         if attribute is not None and attribute.fact:
             raise CaveatError("fact-conflict", "a fact is stated by the fields subject and facts, not by a caveat", 0)
     return caveat
+
+
+def _check_third_parties(asked: Sequence[object]) -> None:
+    """Check the shape of each, and what a condition may be: names to declare come in a field of their own."""
+    for entry in asked:
+        condition, names = _third_party(entry)
+        if condition.startswith("need-declared"):
+            raise CaveatError("caveat-malformed", "Names that must be declared stand in declare, not in the condition.")
+        if len(set(names)) != len(names):
+            raise CaveatError("caveat-malformed", "Each name in declare stands there once.")
+        for name in names:
+            declare(name, "")
+
+
+def _third_party(entry: object) -> tuple[str, list[str]]:
+    """Return the condition and the names to declare of what is asked for as HTTP asks for it."""
+    if isinstance(entry, Mapping) and entry.keys() <= {"location", "condition", "declare"}:
+        location, condition, names = entry.get("location"), entry.get("condition"), entry.get("declare") or []
+        if isinstance(location, str) and isinstance(condition, str) and _are_texts(names):
+            return condition, list(names)
+    raise RequestError("bad-request", "A third party is asked for by location, condition and, if need be, declare.")
+
+
+def _are_texts(names: object) -> bool:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
 
 
 class Minting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -16,10 +16,9 @@ from capsvc.http.credentials import admit, covers, permit
 from capsvc.http.incoming import Incoming
 from capsvc.http.problems import Problem
 from capsvc.http.service import Service
-from capsvc.http.shapes import MintBody, ThirdParty
+from capsvc.http.shapes import MintBody
 from capsvc.macaroon.encoding import b64decode
 from capsvc.wire import minted_object, token_row_object
-from caveats import CaveatError, declare
 
 __all__ = ["Tokens"]
 
@@ -45,7 +44,6 @@ class Tokens:
             raise Problem(403, "forbidden", "Nobody mints for the service itself over HTTP.")
         facts = body.facts or {}
         permit(credential, targets.of_mint(body.audience, body.subject, self._ttl(body), facts))
-        _check_third_parties(body.third_party or ())
         future = authority.submit_mint(
             audience=body.audience,
             ttl=body.ttl,
@@ -85,18 +83,6 @@ class Tokens:
             return body.ttl
         expiry = body.expiry
         return 0 if expiry is None else int(expiry.timestamp()) - self._service.now()
-
-
-def _check_third_parties(asked: Sequence[ThirdParty]) -> None:
-    """What a condition may be: names to declare come in a field of their own. Raises ``CaveatError``."""
-    for entry in asked:
-        if entry.condition.startswith("need-declared"):
-            raise CaveatError("caveat-malformed", "Names that must be declared stand in declare, not in the condition.")
-        names = entry.declare or []
-        if len(set(names)) != len(names):
-            raise CaveatError("caveat-malformed", "Each name in declare stands there once.")
-        for name in names:
-            declare(name, "")
 
 
 def _covered_rows(

@@ -16,6 +16,7 @@ from caveats import CaveatError
 
 NOON = 1_795_348_800
 DAY = 86_400
+THIRD = {"location": "https://who.example", "condition": "x"}
 
 
 def at(seconds: int) -> datetime:
@@ -125,7 +126,19 @@ def test_expires_at_is_the_earliest_bound(shared: Any) -> None:
         ({"caveats": ["floor = 1"] * 64}, "too-large"),
         ({"caveats": ["floor = 1"] * 63, "subject": "alice"}, "too-large"),
         ({"caveats": ["path under /" + "a" * 240] * 60}, "too-large"),
-        ({"third_party": [{"location": "https://who.example", "condition": "x"}]}, "discharger-unknown"),
+        ({"third_party": [THIRD]}, "discharger-unknown"),
+        ({"third_party": [{**THIRD, "declare": ["a", "b"]}]}, "discharger-unknown"),
+        ({"third_party": [{**THIRD, "declare": None}]}, "discharger-unknown"),
+        ({"third_party": [{**THIRD, "condition": "need-declared a x"}]}, "caveat-malformed"),
+        ({"third_party": [{**THIRD, "declare": ["a", "a"]}]}, "caveat-malformed"),
+        ({"third_party": [{**THIRD, "declare": ["a,b"]}]}, "caveat-malformed"),
+        ({"third_party": [{**THIRD, "declare": "ab"}]}, "bad-request"),
+        ({"third_party": [{**THIRD, "declare": [1]}]}, "bad-request"),
+        ({"third_party": [{**THIRD, "condition": None}]}, "bad-request"),
+        ({"third_party": [{"condition": "x"}]}, "bad-request"),
+        ({"third_party": [{**THIRD, "more": "x"}]}, "bad-request"),
+        ({"third_party": ["https://who.example"]}, "bad-request"),
+        ({"ttl": None, "expires_at": "2030-01-01T00:00:00Z"}, "bad-request"),
     ],
 )
 def test_what_is_refused(shared: Any, fields: dict[str, Any], code: str) -> None:

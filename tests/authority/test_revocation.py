@@ -80,10 +80,11 @@ def test_an_id_that_was_never_minted(office: Any) -> None:
         {"id": "x", "before": at(0)},
         {"audience": "default", "subject": "alice", "before": datetime(2026, 1, 1)},  # noqa: DTZ001
         {"audience": "default", "subject": "alice", "before": at(1)},
+        {"audience": "default", "subject": "alice", "before": NOON},
     ],
 )
 def test_exactly_one_way(office: Any, ways: dict[str, Any]) -> None:
-    """None, two, half of one, a time without a zone or ahead: nothing is revoked."""
+    """None, two, half of one, a time without a zone, ahead or no time: nothing is revoked."""
     token = office.mint(subject="alice")
     assert code_of(lambda: office.authority.revoke(**ways)) == "bad-request"
     assert office.outcome(token) == "allowed"
