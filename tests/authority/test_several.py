@@ -60,6 +60,30 @@ def test_a_revocation_is_seen_by_the_other_at_once(office: Any, way: str) -> Non
                 there.rotate_key("default")
 
 
+@pytest.mark.parametrize("read", ["changes", "meta"])
+def test_a_revocation_is_seen_that_comes_while_an_earlier_one_is_read(
+    office: Any, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """After the log was read on, and before the reader has noted how far: it must come back to it."""
+    store = office.authority._store
+    before, between = office.minted(), office.minted()
+    assert office.outcome(before.token) == office.outcome(between.token) == "allowed"
+    reader = getattr(store, read)
+    with office.another() as other:
+
+        def read_and_be_overtaken(*asked: Any) -> Any:
+            found = reader(*asked)
+            monkeypatch.setattr(store, read, reader)
+            other.revoke(id=between.id)
+            return found
+
+        monkeypatch.setattr(store, read, read_and_be_overtaken)
+        other.revoke(id=before.id)
+        assert office.outcome(before.token) == "revoked"
+        assert office.outcome(between.token) == "revoked"
+        assert getattr(store, read) == reader
+
+
 def test_every_other_change_is_seen_by_the_other_at_once(office: Any) -> None:
     """Keys, audiences, lifetimes, attributes, rows."""
     with office.another() as other:
