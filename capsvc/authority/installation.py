@@ -46,6 +46,8 @@ def open_installation(settings: Settings, now: int, *, make: bool) -> tuple[Stor
     directory = settings.data_dir
     if not make and not directory.is_dir():
         raise StartError("data-dir", f"{directory}: there is no data directory; run capsvc init")
+    if settings.master_key_file is not None and not directory.exists():
+        _load_master_key(settings)  # which is not ours to make: without it nothing is made
     _make_directory(directory)
     path = settings.database_path
     if not is_empty(path):

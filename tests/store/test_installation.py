@@ -204,6 +204,9 @@ def test_a_named_master_key_is_never_made(directory: Any, tmp_path: Path) -> Non
         assert not named.exists()
         assert not (directory.path / "capsvc.db").exists()
         assert not (directory.path / "master.key").exists()
+    with pytest.raises(StartError, match="missing"):
+        Authority.open(Settings(data_dir=tmp_path / "new", master_key_file=named))
+    assert not (tmp_path / "new").exists()
     named.parent.mkdir()
     installation.write_new_secret(named, bytes(range(32)))
     with Authority.open(settings) as authority:
