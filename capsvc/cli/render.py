@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from capsvc.macaroon.encoding import printable
 
@@ -28,6 +28,10 @@ __all__ = [
     "field_lines",
     "is_terminal",
 ]
+
+
+_NEVER_FOLDED: Final = frozenset({"id", "kid", "name"})
+"""Columns that are copied from a terminal into the next command."""
 
 
 class OutputError(Exception):
@@ -120,11 +124,13 @@ def _emit_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) ->
     from rich.table import Table  # noqa: PLC0415 - a terminal alone needs it
     from rich.text import Text  # noqa: PLC0415
 
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    for number, column in enumerate(columns):
+        whole = max(map(len, (column, *(row[number] for row in cells)))) if column in _NEVER_FOLDED else None
+        table.add_column(column, overflow="fold", min_width=whole, no_wrap=whole is not None)
+    for row in cells:
+        table.add_row(*map(Text, row))
     draw(table)
 
 

@@ -79,6 +79,15 @@ def test_tables(live: Live, arguments: list[str], run: Run) -> None:
     assert re.split(r"\s+", shown[1].strip())[0] == piped[0].split("\t")[0]
 
 
+@pytest.mark.parametrize("arguments", [["audiences", "list"], ["keys", "list"], ["tokens", "list"]])
+def test_names_stay_whole_on_a_narrow_terminal(live: Live, arguments: list[str], run: Run) -> None:
+    """What the next command asks for can be copied: other columns are folded for it."""
+    shown = _on_terminal(*arguments, env={**live.env, "NO_COLOR": "1", "COLUMNS": "50"}).splitlines()
+    piped = run(*arguments, env=live.env).done().splitlines()
+    names = [row.split("\t")[0] for row in piped]
+    assert [line.split()[0] for line in shown if not line.startswith(" ")][1:] == names
+
+
 def test_json_is_readable_on_a_terminal(root: Root) -> None:
     """JSON is indented for people; piped it is one line."""
     assert '\n  "location"' in _on_terminal("inspect", "--json", stdin=root())
