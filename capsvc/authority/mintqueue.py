@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final
+from typing import Final, NamedTuple
 
 from capsvc.authority.minting import Minting, MintRequest, TooEarlyError
 from capsvc.authority.view import View
@@ -20,23 +20,37 @@ PATIENCE: Final = 1.5  # seconds of real time that a mint waits for the clock to
 POLL: Final = 0.05  # seconds
 
 
+class _Mint(NamedTuple):
+    """A request under way: who waits for it, and until when by the monotonic clock."""
+
+    request: MintRequest
+    outcome: Future[Minted]
+    deadline: float
+
+
 class MintQueue:
-    """Submits checked requests; each future resolves once its token is durable."""
+    """Submits checked requests; each future resolves once its token is durable.
+
+    All that wait for the clock wait for one timer, so that many of them are not many threads.
+    """
 
     def __init__(self, store: Store, minting: Minting, follow: Callable[[], View], clock: Callable[[], int]) -> None:
         self._store = store
         self._minting = minting
         self._follow = follow
         self._clock = clock
+        self._parking = threading.Lock()
+        self._parked: list[_Mint] = []
 
     def submit(self, request: MintRequest) -> Future[Minted]:
         """Begin to mint. The future may raise `RequestError` ``unavailable`` or ``too-large``."""
         outcome: Future[Minted] = Future()
         outcome.set_running_or_notify_cancel()  # a caller who goes away cannot undo what others share a commit with
-        self._try(request, outcome, time.monotonic() + PATIENCE)
+        self._try(_Mint(request, outcome, time.monotonic() + PATIENCE))
         return outcome
 
-    def _try(self, request: MintRequest, outcome: Future[Minted], deadline: float) -> None:
+    def _try(self, mint: _Mint) -> None:
+        request = mint.request
         try:
             now = self._clock()
             key = self._follow().active_key(request.audience)
@@ -44,20 +58,41 @@ class MintQueue:
             made = None if key is None else self._minting.make(request, key, now)
             written = self._store.write(lambda tx: self._minting.write(tx, request, made, now))
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the future
-            outcome.set_exception(_told(error))
+            mint.outcome.set_exception(_told(error))
             return
-        written.add_done_callback(lambda done: self._settle(done, request, outcome, deadline))
+        written.add_done_callback(lambda done: self._settle(done, mint))
 
-    def _settle(self, done: Future[Minted], request: MintRequest, outcome: Future[Minted], deadline: float) -> None:
+    def _settle(self, done: Future[Minted], mint: _Mint) -> None:
         error = done.exception()
         if error is None:
-            outcome.set_result(done.result())
-        elif isinstance(error, TooEarlyError) and time.monotonic() < deadline:
-            timer = threading.Timer(POLL, self._try, (request, outcome, deadline))
-            timer.daemon = True
-            timer.start()
+            mint.outcome.set_result(done.result())
+        elif isinstance(error, TooEarlyError) and time.monotonic() < mint.deadline:
+            self._park(mint)
         else:
-            outcome.set_exception(_told(error))
+            mint.outcome.set_exception(_told(error))
+
+    def _park(self, mint: _Mint) -> None:
+        """Try it again in a moment, with all others that wait."""
+        with self._parking:
+            self._parked.append(mint)
+            if len(self._parked) > 1:
+                return  # the timer runs
+        timer = threading.Timer(POLL, self._try_parked)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # the system has no thread left: nobody may wait for ever
+            for parked in self._unpark():
+                parked.outcome.set_exception(_told(TooEarlyError()))
+
+    def _try_parked(self) -> None:
+        for parked in self._unpark():
+            self._try(parked)
+
+    def _unpark(self) -> list[_Mint]:
+        with self._parking:
+            parked, self._parked = self._parked, []
+        return parked
 
 
 def _told(error: BaseException) -> BaseException:

@@ -315,6 +315,40 @@ def test_a_later_mint_waits_until_its_issue_time_is_above(office: Any, monkeypat
     assert office.outcome(minted.token) == "allowed"
 
 
+def test_many_mints_that_wait_are_not_many_threads(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait together, and all of them come."""
+    monkeypatch.setattr(mintqueue, "PATIENCE", 60)
+    office.authority.revoke(audience="default", subject="alice")
+    before = threading.active_count()
+    waiting = [office.authority.submit_mint(audience="default", ttl=60, subject="alice") for _ in range(100)]
+    most, ends = 0, time.monotonic() + 6 * mintqueue.POLL
+    while time.monotonic() < ends:
+        most = max(most, threading.active_count())
+        time.sleep(0.001)
+    assert not any(one.done() for one in waiting)
+    assert most <= before + 2  # the timer, and perhaps the one before it that has not ended yet
+    office.clock.now += 1
+    assert len({one.result(30).id for one in waiting}) == 100
+
+
+def test_a_mint_that_cannot_wait_is_told_so(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread left, nobody waits for ever; later ones wait again."""
+    monkeypatch.setattr(mintqueue, "PATIENCE", 60)
+    office.authority.revoke(audience="default", subject="alice")
+
+    def start(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Timer, "start", start)
+        with pytest.raises(RequestError) as refused:
+            office.authority.submit_mint(audience="default", ttl=60, subject="alice").result(30)
+        assert refused.value.code == "unavailable"
+    waiting = office.authority.submit_mint(audience="default", ttl=60, subject="alice")
+    office.clock.now += 1
+    assert waiting.result(30).subject == "alice"
+
+
 def test_with_a_clock_that_stands_still_a_mint_gives_up(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`unavailable`, and nothing was minted."""
     monkeypatch.setattr(mintqueue, "PATIENCE", 0.1)
