@@ -27,25 +27,22 @@ __all__ = ["packet", "read_any", "read_packet", "read_v1", "read_v2json", "to_v1
 _V1_DIGITS: Final = b"0123456789abcdef"
 _V1_STARTS: Final = ("M", "N", "O", "Y", "Z")  # base64 of an octet that is one of those digits
 _V1_MAX_PACKET_OCTETS: Final = 0xFFFF
-_JSON_SPACE: Final = " \t\n\r"
 
 
 def read_any(text: str) -> tuple[UnverifiedMacaroon, ...]:
     """A token in any of the three formats, or a bundle (root first), within every published bound.
 
-    The format goes by the first character: ``{`` is V2 JSON, whatever white space is before it; V1 and V2 are told
-    apart by the first octet.
+    The format goes by the first character: ``{`` is V2 JSON; V1 and V2 are told apart by the first octet.
 
     Raises:
         TokenError: ``too-large`` or ``malformed``.
 
     """
-    is_json = text.lstrip(_JSON_SPACE).startswith("{")
-    if not is_json and not text.startswith(_V1_STARTS):
+    if not text.startswith(("{", *_V1_STARTS)):
         return split(text)
     if len(text) > MAX_BODY_OCTETS:
         raise too_large(f"a token in another format than V2 has at most {MAX_BODY_OCTETS} octets")
-    macaroon = read_v2json(text) if is_json else read_v1(text)
+    macaroon = read_v2json(text) if text.startswith("{") else read_v1(text)
     check_caveats(macaroon)
     if len(encode(macaroon)) > MAX_TOKEN_OCTETS:
         raise too_large(f"a token has at most {MAX_TOKEN_OCTETS} octets as V2")

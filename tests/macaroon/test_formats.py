@@ -190,7 +190,6 @@ GOOD = json.loads(as_json())
         ("a third party's location in base64", as_json(c=[{"i": "cid", "v": "v", "l64": "_w"}])),
         ("another order", json.dumps(dict(reversed(GOOD.items())))),
         ("white space inside and after", json.dumps(GOOD, indent=4) + "\n\t "),
-        ("white space before", " \t\r\n" + as_json()),
         ("escapes", as_json(i="é\U0001f600").replace("id", "\\u0069d")),
     ],
 )
@@ -253,7 +252,7 @@ def test_v2json_is_read(about: str, text: str) -> None:
         ("a list", "[" + as_json() + "]"),
         ("two objects", as_json() * 2),
         ("text after it", as_json() + "x"),
-        ("white space before it that is not JSON's", "\x0b" + as_json()),
+        ("white space before it", " " + as_json()),
         ("a byte order mark", "\ufeff" + as_json()),
         ("no end", as_json()[:-1]),
         ("a comment", as_json()[:-1] + "/**/}"),
