@@ -9,6 +9,7 @@ import pytest
 from capsvc.authority import decision
 from capsvc.errors import Denied
 from capsvc.macaroon.decode import RawCaveat, decode, encode
+from caveats import read_context
 
 WEEK = 7 * 86_400
 
@@ -89,3 +90,25 @@ def test_a_verdict_of_no_known_kind_is_a_refusal(office: Any, monkeypatch: pytes
     assert office.outcome(token, action="read") == "allowed"
     monkeypatch.setattr(decision, "check", lambda *_: outcome)
     assert office.denial(token, action="read") == ("caveat-refused", "action = read")
+
+
+def test_a_credentials_denial_tells_nothing(office: Any) -> None:
+    """Nobody asked for verdicts of an administrator's own credential."""
+    credential = office.narrow(office.authority.admin_token(), "method = GET")
+    assert office.authority.authenticate(credential, context={"method": "GET"})
+    with pytest.raises(Denied) as denied:
+        office.authority.authenticate(credential, context={"method": "POST"})
+    assert denied.value.code == "caveat-refused"
+    assert not denied.value.verdicts
+
+
+def test_a_context_that_was_read_before_can_be_explained(office: Any) -> None:
+    """The verdicts are those of the same context as it came."""
+    decider, token = office.authority._decider, office.mint("action = read", "floor = 1")
+    context = {"action": "read", "floor": 1}
+    read = decision.ReadContext(read_context(context, office.authority.vocabulary))
+    (_, plain), (_, ruling) = [
+        decider.decide(token, "default", given, int(office.clock()), explain=True) for given in (context, read)
+    ]
+    assert [verdict.verdict for verdict in ruling.grant.verdicts] == ["satisfied"] * 3
+    assert ruling.grant.verdicts == plain.grant.verdicts
