@@ -23,6 +23,8 @@ __all__ = ["Service", "json_option", "segment", "service_options"]
 PORT: Final = 8700
 DATA_DIR: Final = "capsvc-data"
 PAGE: Final = 200  # rows
+EMPTY_PAGES: Final = 1000
+"""Pages without a row that are passed over, one after another: a service ends a page after 20,000 rows out of sight."""
 TIMEOUT: Final = 30  # seconds
 TIMEOUTS: Final = (1, 3600)  # seconds: the shortest and the longest
 
@@ -53,6 +55,7 @@ class Service:
         """Every row of a list, page after page."""
         given = {name: value for name, value in query.items() if value is not None}
         cursor: str | None = None
+        empty = 0
         while True:
             after = {} if cursor is None else {"after": cursor}
             query_text = urlencode({**given, "limit": PAGE, **after}, errors="surrogateescape")
@@ -64,7 +67,8 @@ class Service:
             yield from (_shaped(row, shape, answer.status) for row in rows)
             if following is None:
                 return
-            if following == cursor or not rows:
+            empty = 0 if rows else empty + 1
+            if following == cursor or empty > EMPTY_PAGES:
                 raise unreadable(answer.status)  # it would never end
             cursor = following
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+
+from capsvc.cli.connect import EMPTY_PAGES, Service
+from capsvc.client import ServiceError
+from capsvc.client.connection import Connection
+from capsvc.client.messages import Answer, Call
 
 from .conftest import Live, Outcome, Root, Run
 
@@ -206,6 +213,37 @@ def test_a_list_that_never_ends(run: Run, live: Live, serve_octets: Serve, optio
     assert outcome.code == 3
     assert outcome.err.startswith("capsvc: bad-answer: ")
     assert outcome.out.count('"id": "x"' if options else "x\tlive") == 2
+
+
+class Paging:
+    """Instead of a connection: a page for each of the numbers, with so many rows, under ever new cursors."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self._sizes = iter(sizes)
+        self._asked = 0
+
+    def call(self, _call: Call) -> Answer:
+        """The next page; the last one has no cursor."""
+        self._asked += 1
+        size = next(self._sizes, None)
+        following = None if size is None else str(self._asked)
+        return Answer(200, {"tokens": [ROW] * (size or 0), "next": following})
+
+
+def _listed(sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
+    return Service(cast("Connection", Paging(sizes))).rows("/v1/tokens", "tokens", lambda _: None)
+
+
+def test_pages_without_a_row_are_passed_over() -> None:
+    """A service gives them to a credential that covers none of very many rows."""
+    assert len(list(_listed([0, 0, 2, *[0] * EMPTY_PAGES, 1]))) == 3
+
+
+def test_pages_without_a_row_that_never_end() -> None:
+    """Under ever new cursors, too."""
+    with pytest.raises(ServiceError) as refused:
+        list(_listed(itertools.repeat(0)))
+    assert refused.value.code == "bad-answer"
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\r\nallowed\nid: forged\x7f\u202e"

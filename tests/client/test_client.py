@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
 import pickle
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 import capsvc.client
-from capsvc.client import AsyncClient, Client, Denied, ServiceError
+from capsvc.client import AsyncClient, Client, Denied, ServiceError, messages
+from capsvc.client.messages import ANSWER_OCTETS
 from capsvc.errors import TokenError
 from capsvc.grants import Grant, Minted, Revocation
 
@@ -261,6 +265,49 @@ def test_one_text_for_caveats(run: Run) -> None:
     with pytest.raises(TypeError, match="sequence"):
         run(service, lambda client: client.mint(audience="photos", ttl=1, caveats="action in read"))
     assert service.requests == []
+
+
+class Dripping(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """An answer's body that comes bit by bit, without an end; counts what was taken of it."""
+
+    def __init__(self, part: bytes, pause: float) -> None:
+        self._part = part
+        self._pause = pause
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """For ever."""
+        while True:
+            time.sleep(self._pause)
+            self.taken += len(self._part)
+            yield self._part
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """For ever."""
+        for part in self:
+            yield part
+
+
+def test_an_answer_without_an_end_in_size(run: Run) -> None:
+    """It is given up as soon as it is too large."""
+    body = Dripping(b" " * 1_000_000, 0)
+    headers = {"content-type": "application/json"}
+    with pytest.raises(ServiceError) as refused:
+        run(Played(httpx.Response(200, headers=headers, stream=body)), _authorize)
+    assert (refused.value.status, refused.value.code) == (200, "bad-answer")
+    assert body.taken <= ANSWER_OCTETS + 1_000_000
+
+
+def test_an_answer_without_an_end_in_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part comes soon enough, and the whole never."""
+    seconds = itertools.count()
+    monkeypatch.setattr(messages, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    body = Dripping(b" ", 0)
+    headers = {"content-type": "application/json"}
+    with pytest.raises(ServiceError, match="in time") as refused:
+        run(Played(httpx.Response(200, headers=headers, stream=body)), _authorize)
+    assert (refused.value.status, refused.value.code) == (None, "unavailable")
+    assert body.taken == 11  # a second each, of the ten that there are by default
 
 
 def test_no_cookies_no_compression(run: Run) -> None:
