@@ -18,7 +18,7 @@ from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, encode
 from capsvc.macaroon.encoding import malformed, printable
 from capsvc.macaroon.identifier import Identifier
 from capsvc.macaroon.identifier import parse as parse_identifier
-from caveats import CaveatError, Vocabulary, compare, parse, upper_bound
+from caveats import CaveatError, DeclarationError, Vocabulary, compare, parse, upper_bound
 from caveats import encode as encode_caveat
 
 __all__ = ["HeldCaveat", "Token"]
@@ -74,12 +74,12 @@ class Token:
 
         Raises:
             CaveatError: a caveat is refused; ``caveat-malformed`` too for nothing to add, and for a ttl that is not a
-                whole number over 0.
+                whole number over 0; ``caveat-unknown`` for attributes that cannot be declared so.
             TokenError: ``bound`` for a bundle, which is final; ``too-large`` past a bound.
 
         """
         root = self._single()
-        vocabulary = Vocabulary.from_declarations(attributes or {}).away
+        vocabulary = _vocabulary(attributes or {})
         added = [encode_caveat(parse(caveat, vocabulary)) for caveat in caveats]
         if ttl is not None:
             added.append(_time_caveat(ttl, clock, vocabulary))
@@ -187,6 +187,13 @@ class Token:
 def _held(caveat: RawCaveat) -> HeldCaveat:
     location = printable(caveat.location) if caveat.location else None
     return HeldCaveat(printable(caveat.cid), location, caveat.vid is not None)
+
+
+def _vocabulary(attributes: Mapping[str, object]) -> Vocabulary:
+    try:
+        return Vocabulary.from_declarations(attributes).away
+    except DeclarationError as error:
+        raise CaveatError("caveat-unknown", str(error)) from None
 
 
 def _time_caveat(ttl: object, clock: Callable[[], float], vocabulary: Vocabulary) -> str:

@@ -232,14 +232,14 @@ class Authority:
         verdict of every caveat; with ``prefix`` the grant holds what a prefix verifier needs.
         """
         presented, ruling = self._decider.decide(
-            bundle, audience, EMPTY if context is None else context, int(self._clock()), explain=explain
+            bundle, audience, EMPTY if context is None else context, self._clock(), explain=explain
         )
         return with_prefix(ruling.grant, presented) if prefix else ruling.grant
 
     def authenticate(self, bundle: str, *, context: Mapping[str, object]) -> Credential:
         """Decide about an administrator's credential, but for its ``for.…`` caveats; raise `Denied`."""
         asked = self._requests.read(context)
-        return Credential(*self._decider.decide(bundle, ADMINISTRATORS, asked, int(self._clock()), deferring=True))
+        return Credential(*self._decider.decide(bundle, ADMINISTRATORS, asked, self._clock(), deferring=True))
 
     def target_of(self, token: str) -> TokenTarget:
         """Return what a token says of itself once its MAC is right (steps 1 and 2).
@@ -464,5 +464,5 @@ class Authority:
 
     def _make_admin_token(self) -> None:
         path = admin_token_path(self._settings)
-        if not path.exists():
-            write_new_secret(path, self.admin_token().encode() + b"\n")
+        if not path.exists() and not write_new_secret(path, self.admin_token().encode() + b"\n") and not path.exists():
+            raise StartError("data-dir", f"{path}: is a link to nothing; remove it")

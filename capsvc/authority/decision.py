@@ -27,13 +27,14 @@ from capsvc.authority.branches import branch_text
 from capsvc.authority.instants import NANOSECONDS, aware
 from capsvc.authority.keys import REVOKED
 from capsvc.authority.presented import Presented, Presenter
-from capsvc.authority.reading import DISCHARGE, SATISFIED, Check, ParsedCaveats, Reading, read
+from capsvc.authority.reading import DISCHARGE, SATISFIED, TIME, Check, ParsedCaveats, Reading, read
 from capsvc.authority.view import View
 from capsvc.errors import Denied
 from capsvc.grants import Grant, Verdict
 from capsvc.macaroon.chain import VerifiedMacaroon
 from caveats import SATISFIED as HOLDS
 from caveats import (
+    Caveat,
     ContextError,
     Refused,
     Vocabulary,
@@ -89,16 +90,16 @@ class Decider:
         bundle: str,
         audience: str,
         context: Context,
-        now: int,
+        now: float,
         *,
         explain: bool = False,
         deferring: bool = False,
     ) -> tuple[Presented, Ruling]:
         """Allow, or raise `Denied`; return what was presented and the ruling on it.
 
-        ``now`` is in Unix seconds, read once. With ``deferring`` the caveats on what an administrator's request acts
-        on are left to the caller (`Reading.target_checks`). With ``explain`` the grant, or the denial from step 5
-        on, holds the verdict of every caveat.
+        ``now`` is in Unix seconds, read once; its fraction counts against a bound that has one. With ``deferring`` the
+        caveats on what an administrator's request acts on are left to the caller (`Reading.target_checks`). With
+        ``explain`` the grant, or the denial from step 5 on, holds the verdict of every caveat.
         """
         presented, view = self.presenter.present(bundle)
         if presented.key.audience != audience:
@@ -168,7 +169,7 @@ def _check_revocation(presented: Presented, reading: Reading, view: View) -> Non
         raise Denied("revoked")
 
 
-def _check_time(presented: Presented, reading: Reading, view: View, now: int) -> int:
+def _check_time(presented: Presented, reading: Reading, view: View, now: float) -> int:
     """Step 6; return the effective expiry in Unix seconds. Valid while now < expiry."""
     if reading.issuer_bound is None or reading.earliest_bound is None:
         raise Denied("no-expiry")
@@ -184,16 +185,18 @@ def _check_time(presented: Presented, reading: Reading, view: View, now: int) ->
     return min(reading.earliest_bound // NANOSECONDS, longest)
 
 
-def _values(context: Context, reading: Reading, vocabulary: Vocabulary, now: int) -> Mapping[str, object]:
+def _values(context: Context, reading: Reading, vocabulary: Vocabulary, now: float) -> Mapping[str, object]:
     """Step 7: the request's values, and the clock's where a caveat asks for them."""
     if isinstance(context, ReadContext):
         values = context.values
+    elif not isinstance(context, Mapping):  # from a caller whom no type checker has seen
+        raise Denied("context-invalid")
     else:
         try:
             values = read_context(context, vocabulary)
         except ContextError:
             raise Denied("context-invalid") from None
-    return {**values, **clock_values(now)} if reading.asks_clock else values
+    return {**values, **clock_values(int(now))} if reading.asks_clock else values
 
 
 def _check_caveats(checks: list[Check], values: Mapping[str, object]) -> None:
@@ -234,11 +237,11 @@ def _grant(presented: Presented, reading: Reading, expires_at: int) -> Grant:
     )
 
 
-def _verdicts(reading: Reading, context: Context, vocabulary: Vocabulary, now: int) -> tuple[Verdict, ...]:
+def _verdicts(reading: Reading, context: Context, vocabulary: Vocabulary, now: float) -> tuple[Verdict, ...]:
     """Return the verdict of every caveat of every macaroon, in order, whatever step ended the decision."""
     values, wrong = _readable(context, vocabulary)
-    values.update(clock_values(now))
-    return tuple([Verdict(one.text, one.source, _told(one, values, wrong)) for one in reading.checks])
+    values.update(clock_values(int(now)))
+    return tuple([Verdict(one.text, one.source, _told(one, values, wrong, now)) for one in reading.checks])
 
 
 def _readable(context: Context, vocabulary: Vocabulary) -> tuple[dict[str, object], set[str]]:
@@ -247,7 +250,7 @@ def _readable(context: Context, vocabulary: Vocabulary) -> tuple[dict[str, objec
         return dict(context.values), set()
     values: dict[str, object] = {}
     wrong: set[str] = set()
-    for name, value in context.items():
+    for name, value in context.items() if isinstance(context, Mapping) else ():
         try:
             values.update(read_context({name: value}, vocabulary))
         except ContextError:
@@ -255,17 +258,21 @@ def _readable(context: Context, vocabulary: Vocabulary) -> tuple[dict[str, objec
     return values, wrong
 
 
-def _told(one: Check, values: Mapping[str, object], wrong: set[str]) -> str:
+def _told(one: Check, values: Mapping[str, object], wrong: set[str], now: float) -> str:
+    if one.about == TIME and one.caveat is not None:
+        return _time_verdict(one.caveat, now)
     refusal = first_refusal((one,), values)
     if refusal is None:
         return SATISFIED
     verdict, _ = refusal
-    if one.caveat is None:
-        return verdict
-    if upper_bound(one.caveat) is not None:
-        return "expired"
-    if lower_bound(one.caveat) is not None:
-        return "not-yet-valid"
     if verdict == "context-missing" and getattr(one.caveat, "attribute", None) in wrong:
         return "context-invalid"
     return verdict
+
+
+def _time_verdict(caveat: Caveat, now: float) -> str:
+    """Return what step 6 makes of a bound."""
+    upper, lower = upper_bound(caveat), lower_bound(caveat)
+    if upper is not None and now * NANOSECONDS >= upper:
+        return "expired"
+    return "not-yet-valid" if lower is not None and now * NANOSECONDS < lower else SATISFIED

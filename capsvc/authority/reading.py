@@ -26,7 +26,7 @@ from caveats import (
     upper_bound,
 )
 
-__all__ = ["DISCHARGE", "HOLDER", "ISSUER", "SATISFIED", "Check", "ParsedCaveats", "Reading", "read"]
+__all__ = ["DISCHARGE", "HOLDER", "ISSUER", "SATISFIED", "TIME", "Check", "ParsedCaveats", "Reading", "read"]
 
 ISSUER: Final = "issuer"
 HOLDER: Final = "holder"
