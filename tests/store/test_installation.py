@@ -504,3 +504,18 @@ def test_what_a_killed_start_left_of_the_master_key_is_removed(tmp_path: Path) -
     assert not draft.exists()
     assert other.exists()
     assert (directory / "master.key").exists()
+
+
+def test_an_admin_token_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    """It is neither followed nor passed over in silence; without it, the start is as any."""
+    directory = tmp_path / "data"
+    Authority.open(Settings(data_dir=directory)).close()
+    (directory / "admin.token").unlink()
+    (directory / "admin.token").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StartError) as refused:
+        Authority.open(Settings(data_dir=directory))
+    assert (refused.value.code, refused.value.exit_code) == ("data-dir", 3)
+    assert not (tmp_path / "nowhere").exists()
+    (directory / "admin.token").unlink()
+    Authority.open(Settings(data_dir=directory)).close()
+    assert (directory / "admin.token").is_file()
