@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -102,6 +103,29 @@ def test_without_an_active_key_nothing_is_minted_until_rotation(office: Any) -> 
     assert states(office) == ["revoked", "active"]
     assert office.outcome(office.mint()) == "allowed"
     assert (office.outcome(token), kid_of(office)) == ("revoked", fresh.kid)
+
+
+def test_what_shares_a_commit_sees_what_came_before_it(office: Any) -> None:
+    """A mint after a rotation or a revocation of the key, in the same transaction as they."""
+    store, keeping, revoking = office.authority._store, office.authority._keeping, office.authority._revoking
+    now, old, gate = int(office.clock.now), kid_of(office), threading.Event()
+
+    def submit() -> Any:
+        return office.authority.submit_mint(audience="default", ttl=60)
+
+    held = store.write(lambda _: gate.wait(30))  # whatever is submitted until it ends is one group
+    before = submit()
+    rotated = store.write(lambda tx: keeping.rotate(tx, "default", now, None))
+    after = submit()
+    revoked = store.write(lambda tx: revoking.key(tx, tx.active_kid("default"), now, None))
+    too_late = submit()
+    gate.set()
+    assert held.result(30)
+    assert revoked.result(30).kind == "key"
+    assert office.authority.authorize(before.result(30).token, audience="default", prefix=True).kid == old
+    assert code_of(lambda: too_late.result(30)) == "unavailable"
+    assert office.outcome(after.result(30).token) == "revoked"
+    assert rotated.result(30).kid != old
 
 
 def test_the_service_own_key(office: Any) -> None:
