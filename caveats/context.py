@@ -24,8 +24,9 @@ def read_context(raw: Mapping[str, object], vocabulary: Vocabulary) -> dict[str,
 
     """
     context: dict[str, object] = {}
+    attributes = vocabulary.attributes
     for name, value in raw.items():
-        attribute = vocabulary.get(name)
+        attribute = attributes.get(name)
         if attribute is None:
             raise ContextError(name, "no such attribute is declared")
         if attribute.source != "request":

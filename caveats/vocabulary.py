@@ -64,13 +64,16 @@ _TTL: Final = "ttl"  # for.ttl is a lifetime in seconds, whatever facts there ar
 class Vocabulary:
     """An immutable set of attributes; iterating gives them in the order of their declaration, built-in ones first."""
 
-    __slots__ = ("_attributes", "_declared", "_scope", "_views")
+    __slots__ = ("_declared", "_scope", "_views", "attributes")
 
     def __init__(self, declared: Mapping[str, Attribute], scope: _Scope = "tokens") -> None:
         """Not for callers: `built_in` and `declare` make vocabularies."""
         self._declared = declared
         self._scope = scope
-        self._attributes = dict(declared) if scope == "tokens" else {**declared, **_administrative(declared)}
+        self.attributes: Mapping[str, Attribute] = (
+            dict(declared) if scope == "tokens" else {**declared, **_administrative(declared)}
+        )
+        """By name; nobody changes it. A decision looks several up, and a method would cost as much again."""
         self._views: dict[_Scope, Vocabulary] = {scope: self}
 
     @classmethod
@@ -140,25 +143,25 @@ class Vocabulary:
     @property
     def names(self) -> tuple[str, ...]:
         """The attributes' names, in order."""
-        return tuple(self._attributes)
+        return tuple(self.attributes)
 
     def get(self, name: str) -> Attribute | None:
         """The attribute of that name, or None."""
-        return self._attributes.get(name)
+        return self.attributes.get(name)
 
     def accepts_undeclared(self, name: str) -> bool:
         """Whether a caveat may be on that name although this vocabulary does not have it."""
         fact = name.removeprefix(ADMINISTRATIVE_PREFIX)
-        return self._scope == "away" and name not in self._attributes and fact not in self._declared and is_free(fact)
+        return self._scope == "away" and name not in self.attributes and fact not in self._declared and is_free(fact)
 
     def __iter__(self) -> Iterator[Attribute]:
-        return iter(self._attributes.values())
+        return iter(self.attributes.values())
 
     def __len__(self) -> int:
-        return len(self._attributes)
+        return len(self.attributes)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._attributes
+        return name in self.attributes
 
     def _view(self, scope: _Scope) -> Vocabulary:
         view = self._views.get(scope)

@@ -142,10 +142,13 @@ class Reading:
         "issuer_bound",
         "latest_start",
         "open_checks",
+        "subject",
     )
 
     def __init__(self, facts: dict[str, Fact]) -> None:
         self.facts = facts
+        subject = facts.get("sub")
+        self.subject = subject if isinstance(subject, str) else None
         self.checks: list[Check] = []
         self.open_checks: list[Check] = []
         """All that is not satisfied for good and that step 6 does not judge."""
@@ -174,12 +177,6 @@ class Reading:
             self.earliest_bound = upper
         if lower is not None and (self.latest_start is None or lower > self.latest_start):
             self.latest_start = lower
-
-    @property
-    def subject(self) -> str | None:
-        """The subject that the issuer states."""
-        subject = self.facts.get("sub")
-        return subject if isinstance(subject, str) else None
 
     @property
     def immediate_checks(self) -> list[Check]:
