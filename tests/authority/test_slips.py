@@ -57,7 +57,10 @@ def test_a_third_party_caveat_without_a_location(office: Any) -> None:
     bare = bare._replace(caveats=tuple(RawCaveat(cid, vid) for cid, vid, _ in bare.caveats))
     token = encode(bare)
     assert office.outcome(token) == "discharge-missing"
-    assert office.outcome(office.bundle(token, office.discharge("cid"))) == "allowed"
+    bundle = office.bundle(token, office.discharge("cid"))
+    assert office.outcome(bundle) == "allowed"
+    verdicts = office.grant(bundle, explain=True).verdicts
+    assert [verdict.caveat for verdict in verdicts][1:] == [""], "there is no location to name it by"
 
 
 def test_the_sweeps_mark_to_the_second(office: Any) -> None:
@@ -112,3 +115,10 @@ def test_a_context_that_was_read_before_can_be_explained(office: Any) -> None:
     ]
     assert [verdict.verdict for verdict in ruling.grant.verdicts] == ["satisfied"] * 3
     assert ruling.grant.verdicts == plain.grant.verdicts
+
+
+def test_only_a_fact_is_stated(office: Any) -> None:
+    """A caveat of the issuer's that names one value for something else is no fact, and reported as none."""
+    grant = office.grant(office.mint("action = read", "floor = 1", facts={"tenant": "acme"}), action="read", floor=1)
+    assert dict(grant.facts) == {"tenant": "acme"}
+    assert grant.subject is None
