@@ -80,7 +80,7 @@ class Authority:
         self._store = store
         self._audit = audit = AuditLog(master)
         self._follower = Follower(store, master)
-        self._decider = Decider(self._follower.view)
+        self._decider = Decider(self._follower.view, self._follower.kept)
         minting = Minting(master, audit, settings.issuer_url)
         self._mints = MintQueue(store, minting, self._follower.view, self._now)
         self._revoking = Revoking(master, audit)

@@ -32,6 +32,7 @@ from capsvc.authority.view import View
 from capsvc.errors import Denied
 from capsvc.grants import Grant, Verdict
 from capsvc.macaroon.chain import VerifiedMacaroon
+from capsvc.store.protocol import StoreUnavailable
 from caveats import SATISFIED as HOLDS
 from caveats import (
     Caveat,
@@ -80,9 +81,13 @@ Context = Mapping[str, object] | ReadContext
 class Decider:
     """Decides. Holds nothing but what saves work; safe to use from several threads."""
 
-    def __init__(self, follow: Callable[[], View]) -> None:
-        """Take the function that gives the state as it is now; it may raise `StoreUnavailable`."""
+    def __init__(self, follow: Callable[[], View], kept: Callable[[str], bool]) -> None:
+        """Take the functions that give the state as it is now, and tell whether a token's row is there.
+
+        They may raise `StoreUnavailable`.
+        """
         self.presenter = Presenter(follow)
+        self._kept = kept
         self._parsed: dict[bool, ParsedCaveats] = {}
 
     def decide(
@@ -105,40 +110,54 @@ class Decider:
         if presented.key.audience != audience:
             raise Denied("wrong-audience")
         known = presented.memo
-        if not isinstance(known, Ruling) or known.vocabulary is not view.vocabulary:
+        vocabulary = view.vocabulary  # read once: another thread may replace it
+        if not isinstance(known, Ruling) or known.vocabulary is not vocabulary:
             known = None
-            reading = _read(self._parsed_for(view, audience), presented, presented.match())
+            reading = _read(self._parsed_for(vocabulary, audience), presented, presented.match())
         else:
             reading = known.reading
         try:
             _check_revocation(presented, reading, view)
             expires_at = _check_time(presented, reading, view, now)
-            values = _values(context, reading, view.vocabulary, now)
+            self._check_swept(presented, reading, view)
+            values = _values(context, reading, vocabulary, now)
             _check_caveats(reading.immediate_checks if deferring else reading.open_checks, values)
         except Denied as denied:
             if explain:
-                denied.verdicts = _verdicts(reading, context, view.vocabulary, now)
+                denied.verdicts = _verdicts(reading, context, vocabulary, now)
             raise
         if known is not None and known.expires_at == expires_at:
             ruling = known
         else:
             grant = _grant(presented, reading, expires_at)
-            ruling = Ruling(reading, grant, view.vocabulary, expires_at)
+            ruling = Ruling(reading, grant, vocabulary, expires_at)
             if not presented.needs_discharges:  # discharges are matched anew each time
                 presented.memo = ruling
         if explain:
-            told = _verdicts(reading, context, view.vocabulary, now)
+            told = _verdicts(reading, context, vocabulary, now)
             ruling = ruling._replace(grant=replace(ruling.grant, verdicts=told))
         return presented, ruling
 
+    def _check_swept(self, presented: Presented, reading: Reading, view: View) -> None:
+        """Step 6, where the clock lies behind a sweep: what expired by then may be revoked, and that forgotten."""
+        if reading.issuer_bound is None or reading.issuer_bound >= view.swept * NANOSECONDS:
+            return
+        try:
+            kept = view.sweep_ended and self._kept(presented.identifier.tid)
+        except StoreUnavailable:
+            raise Denied("unavailable") from None
+        if not kept:
+            raise Denied("expired")
+
     def reading_of(self, presented: Presented, view: View) -> Reading:
         """Return what a root's own caveats say, its discharges aside: whose it is, not whether it is any good."""
-        return _read(self._parsed_for(view, presented.key.audience), presented, ())
+        return _read(self._parsed_for(view.vocabulary, presented.key.audience), presented, ())
 
-    def _parsed_for(self, view: View, audience: str) -> ParsedCaveats:
+    def _parsed_for(self, vocabulary: Vocabulary, audience: str) -> ParsedCaveats:
         """Return the parsed caveats of that audience's vocabulary; the administrators' is larger."""
         administrative = audience == ADMINISTRATORS
-        vocabulary = view.vocabulary.administrative if administrative else view.vocabulary
+        if administrative:
+            vocabulary = vocabulary.administrative
         parsed = self._parsed.get(administrative)
         if parsed is None or parsed.vocabulary is not vocabulary:
             parsed = self._parsed[administrative] = ParsedCaveats(vocabulary)
@@ -174,11 +193,12 @@ def _check_time(presented: Presented, reading: Reading, view: View, now: float) 
     if reading.issuer_bound is None or reading.earliest_bound is None:
         raise Denied("no-expiry")
     issued_at = presented.identifier.issued_at
-    longest = issued_at + view.audiences[presented.key.audience].max_ttl
+    audience = view.audiences.get(presented.key.audience)
+    if audience is None:
+        raise Denied("unavailable")
+    longest = issued_at + audience.max_ttl
     instant = now * NANOSECONDS
-    # What expired long enough ago is forgotten, its revocation too: a clock set back must not revive it.
-    swept = reading.issuer_bound < view.swept * NANOSECONDS
-    if swept or instant >= reading.earliest_bound or now >= longest:
+    if instant >= reading.earliest_bound or now >= longest:
         raise Denied("expired")
     if issued_at > now + AHEAD or (reading.latest_start is not None and instant < reading.latest_start):
         raise Denied("not-yet-valid")

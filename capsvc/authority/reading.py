@@ -73,6 +73,7 @@ class ParsedCaveats:
     """Parsed caveats by their octets, for one vocabulary. Bounded: it starts anew when it is full."""
 
     CAPACITY: Final = 4096
+    LONGEST: Final = 128  # octets; long lists would take thirty times as much parsed, and are rarely seen twice
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -86,10 +87,12 @@ class ParsedCaveats:
         ]
 
     def _learn(self, raw: RawCaveat, source: str) -> _Known:
-        table = self._known[source]
-        if len(table) >= self.CAPACITY:
-            table.clear()
-        known = table[raw.cid] = self._parse(raw.cid, source)
+        known = self._parse(raw.cid, source)
+        if len(raw.cid) <= self.LONGEST:
+            table = self._known[source]
+            if len(table) >= self.CAPACITY:
+                table.clear()
+            table[raw.cid] = known
         return known
 
     def _parse(self, octets: bytes, source: str) -> _Known:

@@ -1,14 +1,15 @@
 """The sweep: what expired long enough ago is forgotten, by one process at a time, a little in each transaction.
 
-From then on whatever expired before the mark counts as expired whatever the clock says, so that a clock set back
-cannot revive a token whose revocation is gone.
+A mark says how far a sweep has come. Where the clock was set back behind it since, a token that would have expired
+before the mark counts as expired unless its row is there still: so that nothing comes back to life whose revocation is
+gone, and what was minted since is as good as any.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from capsvc.authority.view import SWEPT
+from capsvc.authority.view import SWEPT, SWEPT_WHOLE
 from capsvc.store.protocol import Store, Transaction
 
 __all__ = ["KEPT", "sweep"]
@@ -32,7 +33,12 @@ def sweep(store: Store, now: int) -> int:
     gone = 0
     while portion := store.write(lambda tx: _portion(tx, before)).result():
         gone += portion
+    store.write(lambda tx: tx.set_meta(SWEPT_WHOLE, max(before, _number(tx.meta(SWEPT_WHOLE))))).result()
     return gone
+
+
+def _number(value: bytes | int | str | None) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _begin(tx: Transaction, now: int, before: int) -> bool:
@@ -44,8 +50,7 @@ def _begin(tx: Transaction, now: int, before: int) -> bool:
     if isinstance(begun, int) and begun <= now < begun + PAUSE:
         return False
     tx.set_meta(BEGUN, now)
-    mark = tx.meta(SWEPT)
-    if not isinstance(mark, int) or mark < before:
+    if _number(tx.meta(SWEPT)) < before:
         tx.set_meta(SWEPT, before)
         for kid in tx.sweepable_keys(before):
             tx.delete_key(kid)

@@ -17,10 +17,13 @@ from capsvc.store.protocol import Store, StoreUnavailable
 from capsvc.store.records import AudienceRecord, Change
 from caveats import Vocabulary
 
-__all__ = ["SWEPT", "Follower", "View"]
+__all__ = ["SWEPT", "SWEPT_WHOLE", "Follower", "View"]
 
 SWEPT: Final = "swept"
 """The meta value below which everything expired may be gone from the store: Unix seconds."""
+
+SWEPT_WHOLE: Final = "swept-whole"
+"""The meta value below which it is gone: the same, but while a sweep is under way or was cut off."""
 
 
 class View:
@@ -31,6 +34,7 @@ class View:
         self.keys: dict[str, SigningKey] = {}
         self.vocabulary = Vocabulary.built_in()
         self.swept = 0
+        self.sweep_ended = True
         self._ids: dict[str, int] = {}  # token id -> until when its revocation matters
         self._branches: dict[str, dict[bytes, int]] = {}
         self._subjects: dict[tuple[str, str], tuple[int, int]] = {}  # -> watermark, until when it matters
@@ -83,6 +87,7 @@ class Follower:
         self._view = View()
         self._cursor = 0
         self._generation = store.generation()
+        self._view.swept = self._mark(SWEPT)
         self._load_settings()
         self._load_keys()
         self._read_on()
@@ -93,6 +98,10 @@ class Follower:
         if generation != self._generation:
             self._follow(generation)
         return self._view
+
+    def kept(self, token_id: str) -> bool:
+        """Whether a token's row is there. Raises `StoreUnavailable`."""
+        return self._store.token(token_id) is not None
 
     def _follow(self, generation: int) -> None:
         try:
@@ -124,10 +133,15 @@ class Follower:
         self._view.keys = {key.kid: key for key in (open_key(self._master, row) for row in self._store.signing_keys())}
 
     def _take_sweep(self) -> None:
-        swept = self._store.meta(SWEPT)
-        if isinstance(swept, int) and swept > self._view.swept:
+        swept = self._mark(SWEPT)
+        self._view.sweep_ended = swept <= self._mark(SWEPT_WHOLE)
+        if swept > self._view.swept:
             self._view.swept = swept
             self._view.forget(swept)
             # Entries that were not read yet may have gone with the sweep: what they told of is read whole.
             self._load_settings()
             self._load_keys()
+
+    def _mark(self, name: str) -> int:
+        mark = self._store.meta(name)
+        return mark if isinstance(mark, int) else 0

@@ -222,7 +222,7 @@ def test_another_process_sees_at_once_that_a_key_was_swept(office: Any) -> None:
                 office.authority.sweep()
         finally:
             del office.authority._store.write
-        assert seen == [["retiring", "active"]] * 3 + [["active"]] * 2
+        assert seen == [["retiring", "active"]] * 4 + [["active"]] * 3
         assert office.outcome(token) == "invalid-token"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from capsvc.authority import sweeping
 from capsvc.errors import Denied
+from capsvc.store.protocol import StoreUnavailable
 
 NOON = 1_795_348_800
 DAY = 86_400
@@ -145,3 +146,63 @@ def test_the_log_is_read_on_after_a_sweep(office: Any) -> None:
         other.authorize(minted.token, audience="default")
         office.authority.revoke(id=minted.id)
         assert other.token(minted.id).state == "revoked"
+
+
+def test_a_clock_that_was_far_ahead_for_a_while_spoils_nothing_made_afterwards(office: Any) -> None:
+    """Of tokens that it would have ended, those that were swept stay dead; fresh ones live, and can be revoked."""
+    before = office.mint(ttl=DAY)
+    sweep_at(office, 365 * DAY)
+    office.clock.now = NOON + 60
+    assert office.outcome(before) == "expired"
+    fresh, revoked, admin = office.mint(), office.minted(), office.authority.admin_token()
+    office.authority.revoke(id=revoked.id)
+    office.authority.sweep()
+    with office.another() as restarted:
+        for authority in (office.authority, restarted):
+            assert authority.authorize(fresh, audience="default").id
+            assert authority.usable_for(admin, DAY)
+            for token, code in ((revoked.token, "revoked"), (before, "expired")):
+                with pytest.raises(Denied) as denied:
+                    authority.authorize(token, audience="default")
+                assert denied.value.code == code
+        assert restarted.token(revoked.id).state == "revoked"
+
+
+def test_while_a_sweep_is_cut_off_nothing_behind_its_mark_is_trusted(
+    office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row may be there whose revocation is gone already; the next sweep ends what was begun."""
+    office.mint(ttl=60)
+    fresh = office.mint(ttl=300 * DAY) if office.authority.set_max_ttl("default", 365 * DAY) else ""
+
+    def dies(*_: object) -> int:
+        raise RuntimeError
+
+    monkeypatch.setattr(sweeping, "_portion", dies)
+    with pytest.raises(RuntimeError):
+        sweep_at(office, 365 * DAY)
+    monkeypatch.undo()
+    office.clock.now = NOON + 1
+    with office.another() as other:
+        for authority in (office.authority, other):
+            with pytest.raises(Denied) as denied:
+                authority.authorize(fresh, audience="default")
+            assert denied.value.code == "expired"
+    sweep_at(office, 365 * DAY + 61)
+    office.clock.now = NOON + 1
+    assert office.outcome(fresh) == "expired"
+    assert office.outcome(office.mint()) == "allowed"
+
+
+def test_a_row_that_cannot_be_read_behind_the_mark(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unavailable, neither allowed nor called expired."""
+    sweep_at(office, 365 * DAY)
+    office.clock.now = NOON
+    token = office.mint()
+    assert office.outcome(token) == "allowed"
+
+    def fails(_: str) -> bool:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(office.authority._decider, "_kept", fails)
+    assert office.outcome(token) == "unavailable"
