@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
 
-from capsvc.authority import decision
+from capsvc.authority import decision, presented
 from capsvc.errors import Denied
 from capsvc.macaroon.decode import RawCaveat, decode, encode
+from capsvc.macaroon.encoding import b64encode
 from caveats import read_context
 
 WEEK = 7 * 86_400
@@ -122,3 +124,58 @@ def test_only_a_fact_is_stated(office: Any) -> None:
     grant = office.grant(office.mint("action = read", "floor = 1", facts={"tenant": "acme"}), action="read", floor=1)
     assert dict(grant.facts) == {"tenant": "acme"}
     assert grant.subject is None
+
+
+def test_who_minted_is_the_credentials_last_point(office: Any) -> None:
+    """Its branch is made of the credential's signature, the last MAC there is."""
+    text = office.narrow(office.authority.admin_token(), "for.audience = default", "for.ttl <= 60")
+    credential = office.authority.authenticate(text, context={})
+    minted = office.authority.mint(audience="default", ttl=60, credential=credential)
+    branch = hashlib.sha256(b"capsvc branch 1\0" + decode(text).signature).digest()
+    row = office.authority.token(minted.id)
+    assert row.minted_by.branch == credential.branch == b64encode(branch)
+
+
+def test_a_target_answers_for_targets_alone(office: Any) -> None:
+    """What a credential asks of the request itself was judged at once, and is not asked of the target."""
+    text = office.narrow(office.authority.admin_token(), "method = GET", "for.audience = default")
+    credential = office.authority.authenticate(text, context={"method": "GET"})
+    credential.permits({"for.audience": "default"})
+    with pytest.raises(Denied) as denied:
+        credential.permits({"for.audience": "photos"})
+    assert (denied.value.code, denied.value.caveat) == ("caveat-refused", "for.audience = default")
+
+
+def test_what_was_presented_shows_its_id(office: Any) -> None:
+    """And none of its MACs."""
+    minted = office.minted()
+    found, _ = office.authority._decider.presenter.present(minted.token)
+    assert repr(found) == f"<Presented {minted.id}>"
+
+
+def test_what_is_remembered_and_for_how_long(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second sight on, until as many others as there may be have come twice; nothing past its bound."""
+    monkeypatch.setattr(presented, "SEEN", 3)
+    monkeypatch.setattr(presented, "YOUNG", 2)
+    monkeypatch.setattr(presented, "REMEMBERED_OCTETS", 8)
+    found, _ = office.authority._decider.presenter.present(office.mint())
+    memory = presented._Memory()
+
+    def shown(bundle: str) -> bool:
+        """Show it once more; whether it is remembered then."""
+        memory.keep(bundle, found)
+        assert len(memory._seen) <= 3
+        assert max(len(memory._young), len(memory._old)) <= 2
+        return memory.find(bundle) is not None
+
+    assert [shown("a") for _ in range(2)] == [False, True]
+    assert [shown("8 octets") for _ in range(2)] == [False, True]
+    assert [shown("9 octets!") for _ in range(3)] == [False] * 3
+    assert [shown("c"), shown("c")] == [False, True]
+    assert memory.find("a") is memory.find("8 octets") is found, "those are the old ones now"
+    assert [shown("d") for _ in range(2)] == [False, True]
+    assert [shown("e") for _ in range(2)] == [False, True]
+    assert memory.find("a") is None
+    assert memory.find("c") is memory.find("e") is found
+    assert [shown(one) for one in "vwxy"] == [False] * 4
+    assert len(memory._seen) == 3
