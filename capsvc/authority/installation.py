@@ -125,7 +125,10 @@ def _first_master_key(settings: Settings) -> MasterKey:
     path = settings.master_key_path
     if settings.master_key_file is None and not path.exists():
         write_new_secret(path, secrets.token_bytes(MASTER_KEY_OCTETS))
-    return _load_master_key(settings)
+    master = _load_master_key(settings)
+    if settings.master_key_file is None and path.stat().st_uid != os.geteuid():
+        raise StartError("master-key", f"{path}: was made by another user, who knows it; remove it, or make it yours")
+    return master
 
 
 def write_new_secret(path: Path, octets: bytes) -> bool:

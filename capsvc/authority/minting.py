@@ -22,7 +22,7 @@ from capsvc.authority.view import View
 from capsvc.errors import RequestError, TokenError
 from capsvc.grants import Fact, Minted
 from capsvc.macaroon import build
-from capsvc.macaroon.bundle import MAX_CAVEATS
+from capsvc.macaroon.bundle import MAX_CAVEAT_OCTETS, MAX_CAVEATS, MAX_TOKEN_OCTETS
 from capsvc.macaroon.decode import SIGNATURE_OCTETS
 from capsvc.macaroon.encoding import b64decode, b64encode
 from capsvc.macaroon.identifier import Identifier
@@ -101,8 +101,7 @@ def check_request(
     _check_label(label)
     until = _checked_end(ttl, expires_at, now, view.audiences[audience].max_ttl)
     vocabulary = view.vocabulary.administrative if administrative else view.vocabulary
-    if len(caveats) > MAX_CAVEATS:  # before anything is parsed; with the issuer's own they are counted below
-        raise _too_many()
+    _check_size(caveats)
     stated = _stated(vocabulary, subject, facts or {})
     requested = [_requested(vocabulary, text) for text in caveats]
     if third_party:
@@ -123,6 +122,16 @@ def check_request(
         label=label,
         minter=minter,
     )
+
+
+def _check_size(caveats: Sequence[str]) -> None:
+    """Refuse what cannot become a token before anything of it is parsed; with the issuer's own it is counted later."""
+    if len(caveats) > MAX_CAVEATS:
+        raise _too_many()
+    lengths = [len(text) for text in caveats if isinstance(text, str)]
+    # One that is too long by itself is no caveat at all, which parsing says.
+    if sum(length for length in lengths if length <= MAX_CAVEAT_OCTETS) > MAX_TOKEN_OCTETS * 3 // 4:
+        raise RequestError("too-large", f"A token has at most {MAX_TOKEN_OCTETS} octets.")
 
 
 def _too_many() -> RequestError:

@@ -25,6 +25,9 @@ __all__ = ["Revoking"]
 PRESENTED_BRANCHES: Final = 64
 """Branches of one token family that whoever holds tokens of it may revoke, so that none can fill the store."""
 
+PRESENTED_ACTS: Final = 1024
+"""Revocations of one token family by whoever holds tokens of it: each leaves a line in the audit for good."""
+
 LATER_MINTS: Final = 3600
 """Seconds that a watermark without tokens is kept: a mint that was under way waits until its issue time is above it."""
 
@@ -101,9 +104,10 @@ class Revoking:
         if above is not None:
             return Revocation("branch", presented.key.audience, aware(above.at), repeated=True)
         below = [change for change in stored if path[-1] in _points(change)]
-        by_holders = sum(change.presented for change in stored if change not in below)
-        if by_holder and by_holders >= PRESENTED_BRANCHES:
-            raise RequestError("unavailable", "Too many branches of this token are revoked; revoke a token above them.")
+        acts = sum(change.presented for change in below)
+        if by_holder:
+            covered = {change.seq for change in below}
+            _check_holder([change for change in stored if change.seq not in covered], acts)
         for change in below:
             tx.drop_change(change.seq)
         row = tx.token(token_id)
@@ -115,7 +119,7 @@ class Revoking:
             id=token_id,
             branch=path[-1],
             path=b"".join(path),
-            presented=by_holder,
+            presented=1 + acts if by_holder else 0,
         )
         return self._append(tx, change, token_id, now, minter)
 
@@ -133,6 +137,17 @@ class Revoking:
             before=change.before,
         )
         return _answer(change, repeated=False)
+
+
+def _check_holder(others: list[Change], acts: int) -> None:
+    """Raise `RequestError` ``unavailable`` where holders have revoked so much of a family that another act is too much.
+
+    ``others`` are the family's revoked branches that would stay, ``acts`` how many came together in those that go.
+    """
+    if sum(change.presented > 0 for change in others) >= PRESENTED_BRANCHES:
+        raise RequestError("unavailable", "Too many branches of this token are revoked; revoke a token above them.")
+    if acts + sum(change.presented for change in others) >= PRESENTED_ACTS:
+        raise RequestError("unavailable", "Too much of this token was revoked by its holders; ask its issuer.")
 
 
 def _points(change: Change) -> tuple[bytes, ...]:

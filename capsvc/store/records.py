@@ -103,7 +103,7 @@ class Change:
     ``kind`` is id, branch, subject, key, audience or attribute. It is kept until ``keep_until``: for a revocation the
     time when the last token that it touches has expired. ``path`` holds, of a branch, the branches (32 octets each)
     of every chain point from the last issuer caveat to its own, so that what lies below another is recognised.
-    ``presented`` marks a branch revoked by whoever held the token.
+    ``presented`` counts the revocations by whoever held the token that came together in a branch's entry.
     """
 
     kind: str
@@ -113,7 +113,7 @@ class Change:
     id: str | None = None
     branch: bytes | None = None
     path: bytes | None = None
-    presented: bool = False
+    presented: int = 0
     subject: str | None = None
     before: int | None = None
     kid: str | None = None

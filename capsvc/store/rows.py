@@ -80,9 +80,7 @@ def change_of(row: tuple[Any, ...]) -> Change:
     """Return a log entry from a row of `CHANGE_COLUMNS`. Raises `StoreUnavailable` for one that was damaged."""
     if not _are(row, _CHANGE_TYPES):
         raise StoreUnavailable("an entry of the log is damaged")
-    values: list[Any] = list(row)
-    values[7] = bool(values[7])  # presented
-    return Change(*values)
+    return Change(*row)
 
 
 def audience_of(row: tuple[Any, ...]) -> AudienceRecord:

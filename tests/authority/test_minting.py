@@ -289,3 +289,18 @@ def test_what_a_token_says_of_itself(shared: Any) -> None:
         assert dict(found.facts) == {"tenant": "acme"}
     assert refusal(lambda: shared.authority.target_of(minted.token[:-4] + "AAAA")) == "invalid-token"
     assert refusal(lambda: shared.authority.target_of("x")) == "malformed"
+
+
+def test_what_cannot_become_a_token_is_refused_before_it_is_read(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the lengths of its caveats; one that is too long by itself is no caveat at all."""
+    long = "ip in " + ",".join(f"10.0.{n // 10}{n % 10}.0/24" for n in range(10, 45))
+    assert len(long) <= 512
+    assert office.mint(*[long] * 20)
+    with monkeypatch.context() as patched:
+        patched.setattr(minting, "parse", None)
+        with pytest.raises(RequestError) as refused:
+            office.mint(*[long] * 27)
+    assert refused.value.code == "too-large"
+    with pytest.raises(CaveatError) as malformed:
+        office.mint(*[long] * 20, "x" * 513)
+    assert malformed.value.code == "caveat-malformed"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from capsvc.authority import minting, mintqueue
+from capsvc.authority import minting, mintqueue, revoking
 from capsvc.errors import RequestError
 from caveats import CaveatError
 
@@ -480,3 +480,22 @@ def test_every_revocation_is_in_the_log_in_order(office: Any) -> None:
     assert [change.kind for change in log] == ["branch", "subject", "id", "key"]
     assert [change.seq for change in log] == sorted(change.seq for change in log)
     assert minted.token not in repr(log)
+
+
+def test_holders_cannot_fill_the_audit(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Revoking children, then the parent, frees their places, and each act leaves a line: so acts are counted too."""
+    monkeypatch.setattr(revoking, "PRESENTED_ACTS", 5)
+    root = office.mint()
+    parent = office.narrow(root, "action in read,write")
+    for action in ("read", "write"):
+        office.authority.revoke_presented(office.narrow(parent, f"action = {action}"))
+    office.authority.revoke_presented(parent)  # one branch stands for three acts
+    for method in ("GET", "POST"):
+        office.authority.revoke_presented(office.narrow(root, f"method = {method}"))
+    lines = office.authority.verify_audit()
+    with pytest.raises(RequestError) as refused:
+        office.authority.revoke_presented(office.narrow(root, "method = PUT"))
+    assert refused.value.code == "unavailable"
+    assert office.authority.verify_audit() == lines
+    office.authority.revoke_presented(parent)  # nothing new: as ever
+    assert not office.authority.revoke(token=office.narrow(root, "method = PUT")).repeated  # an administrator may

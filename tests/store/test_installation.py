@@ -519,3 +519,22 @@ def test_an_admin_token_that_is_a_link_to_nothing(tmp_path: Path) -> None:
     (directory / "admin.token").unlink()
     Authority.open(Settings(data_dir=directory)).close()
     assert (directory / "admin.token").is_file()
+
+
+def test_a_master_key_that_another_user_left_there_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He would know it; one of our own, left by a start that was cut off, is used."""
+    directory = tmp_path / "data"
+    directory.mkdir(mode=0o700)
+    (directory / "master.key").write_bytes(bytes(range(32)))
+    (directory / "master.key").chmod(0o600)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(StartError) as refused:
+        Authority.open(Settings(data_dir=directory))
+    assert (refused.value.code, refused.value.exit_code) == ("master-key", 3)
+    assert [one.name for one in directory.iterdir()] == ["master.key"]
+    monkeypatch.undo()
+    Authority.open(Settings(data_dir=directory)).close()
+    assert (directory / "capsvc.db").exists()
