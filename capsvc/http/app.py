@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from capsvc.config import Settings
 from capsvc.http.answers import NO_SNIFF, Answer
 from capsvc.http.audiences import Audiences
+from capsvc.http.budget import BodyBudget
 from capsvc.http.lines import LineWriter
 from capsvc.http.logs import AccessLog
 from capsvc.http.meta import Meta
@@ -106,21 +107,22 @@ def resources(service: Service) -> list[Resource]:
     """Every path, the hot one first: routes are tried in order."""
     verify, tokens, revocations = Verify(service), Tokens(service), Revocations(service)
     audiences, meta = Audiences(service), Meta(service)
+    budget = BodyBudget()  # one for all
     return [
-        Resource("/v1/verify", {"POST": verify.one}),
-        Resource("/v1/verify/batch", {"POST": verify.batch}),
-        Resource("/v1/tokens", {"GET": tokens.list, "POST": tokens.mint}),
-        Resource("/v1/tokens/{id}", {"GET": tokens.show}),
-        Resource("/v1/revoke", {"POST": revocations.revoke_presented}, oauth_answer),
-        Resource("/v1/revocations", {"POST": revocations.revoke}),
-        Resource("/v1/audiences", {"GET": audiences.list, "POST": audiences.add}),
-        Resource("/v1/audiences/{name}", {"GET": audiences.show, "PATCH": audiences.change}),
-        Resource("/v1/audiences/{name}/keys", {"GET": audiences.list_keys, "POST": audiences.rotate}),
-        Resource("/v1/audiences/{name}/keys/{kid}", {"DELETE": audiences.revoke_key}),
-        Resource("/healthz", {"GET": meta.alive}),
-        Resource("/readyz", {"GET": meta.ready}),
-        Resource("/openapi.json", {"GET": meta.openapi}),
-        Resource("/.well-known/capsvc", {"GET": meta.about}),
+        Resource("/v1/verify", {"POST": verify.one}, budget),
+        Resource("/v1/verify/batch", {"POST": verify.batch}, budget),
+        Resource("/v1/tokens", {"GET": tokens.list, "POST": tokens.mint}, budget),
+        Resource("/v1/tokens/{id}", {"GET": tokens.show}, budget),
+        Resource("/v1/revoke", {"POST": revocations.revoke_presented}, budget, oauth_answer),
+        Resource("/v1/revocations", {"POST": revocations.revoke}, budget),
+        Resource("/v1/audiences", {"GET": audiences.list, "POST": audiences.add}, budget),
+        Resource("/v1/audiences/{name}", {"GET": audiences.show, "PATCH": audiences.change}, budget),
+        Resource("/v1/audiences/{name}/keys", {"GET": audiences.list_keys, "POST": audiences.rotate}, budget),
+        Resource("/v1/audiences/{name}/keys/{kid}", {"DELETE": audiences.revoke_key}, budget),
+        Resource("/healthz", {"GET": meta.alive}, budget),
+        Resource("/readyz", {"GET": meta.ready}, budget),
+        Resource("/openapi.json", {"GET": meta.openapi}, budget),
+        Resource("/.well-known/capsvc", {"GET": meta.about}, budget),
     ]
 
 

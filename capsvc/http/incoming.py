@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from capsvc.http import shapes
+from capsvc.http.budget import BodyBudget
 from capsvc.http.problems import Problem
 from capsvc.macaroon.bundle import MAX_BODY_OCTETS
 
@@ -29,9 +30,9 @@ _Shape = TypeVar("_Shape", bound=shapes.Shape)
 class Incoming:
     """A request: ``.method``, ``.path`` (normal form, without the query), ``.parameters`` of the path."""
 
-    __slots__ = ("_given", "_headers", "_query", "_receive", "method", "parameters", "path")
+    __slots__ = ("_budget", "_given", "_headers", "_query", "_receive", "method", "parameters", "path")
 
-    def __init__(self, scope: Scope, receive: Receive, path: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, path: str, budget: BodyBudget) -> None:
         self.method: str = scope["method"]
         self.path = path
         self.parameters: Mapping[str, str] = scope.get("path_params", {})
@@ -39,18 +40,29 @@ class Incoming:
         self._headers: list[tuple[bytes, bytes]] = [item for item in scope["headers"] if item[0] in _READ]
         self._given = dict(self._headers)
         self._receive = receive
+        self._budget = budget
 
     async def json(self, shape: type[_Shape], limit: int = MAX_BODY_OCTETS) -> _Shape:
         """The body of a route that takes JSON and a credential. Raises `Problem`."""
         return shapes.read(shape, await self.json_octets(limit))
 
     async def json_octets(self, limit: int = MAX_BODY_OCTETS) -> bytes:
-        """The same, not parsed yet. Raises `Problem`."""
+        """The same, not parsed yet. Raises `Problem`.
+
+        Where the body's length is told, nothing of it is read for a request that is refused without it.
+        """
+        if b"content-length" in self._given:
+            _check_length(self._given[b"content-length"], limit)
+            self._require_form()
+            return await self.body(limit)
         body = await self.body(limit)
+        self._require_form()
+        return body
+
+    def _require_form(self) -> None:
         self.require_media_type("application/json")
         self.require_credential()
         self.query(())
-        return body
 
     async def nothing(self, *names: str) -> Mapping[str, str]:
         """The query of a route that takes a credential and no body: the parameters named, each at most once.
@@ -67,14 +79,27 @@ class Incoming:
         _check_length(self._given.get(b"content-length"), limit)
         message = await self._receive()
         body: bytes = message.get("body", b"")
-        while message.get("more_body", False) and len(body) <= limit:
-            message = await self._receive()
-            body += message.get("body", b"")
+        if message.get("more_body", False) and len(body) <= limit:
+            body, message = await self._rest(body, limit)
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         if len(body) > limit:
             raise _too_large(limit)
         return body
+
+    async def _rest(self, body: bytes, limit: int) -> tuple[bytes, Message]:
+        """Read on until the body is whole or too large; what waits for that is on the process's budget."""
+        taken = 0
+        try:
+            while True:
+                self._budget.take(len(body) - taken)
+                taken = len(body)
+                message = await self._receive()
+                body += message.get("body", b"")
+                if not message.get("more_body", False) or len(body) > limit:
+                    return body, message
+        finally:
+            self._budget.give(taken)
 
     def require_media_type(self, expected: str) -> None:
         """Raises `Problem` 415 unless the body is that, in UTF-8 and not compressed."""

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from capsvc.errors import RequestError
 from capsvc.http.answers import Answer, send_answer
+from capsvc.http.budget import BodyBudget
 from capsvc.http.incoming import Incoming
 from capsvc.http.problems import Problem, of_caveat, of_request, problem_answer
 from caveats import CaveatError, normal_path
@@ -24,8 +25,11 @@ Respond = Callable[[Problem], Answer]
 class Resource:
     """A path and its methods. GET answers HEAD too; no method answers what it was not written for (no CORS)."""
 
-    def __init__(self, path: str, handlers: Mapping[str, Handler], respond: Respond = problem_answer) -> None:
+    def __init__(
+        self, path: str, handlers: Mapping[str, Handler], budget: BodyBudget, respond: Respond = problem_answer
+    ) -> None:
         """``respond`` renders refusals, for the one endpoint whose RFC has another form of them."""
+        self._budget = budget
         self.path = path
         self.handlers = {**handlers, **({"HEAD": handlers["GET"]} if "GET" in handlers else {})}
         self._literal = path.encode("ascii")
@@ -44,7 +48,7 @@ class Resource:
             handler = self.handlers.get(scope["method"])
             if handler is None:
                 raise Problem(405, "method-not-allowed", headers=(self._allow,))
-            answer = await handler(Incoming(scope, receive, path))
+            answer = await handler(Incoming(scope, receive, path, self._budget))
         except Problem as problem:
             answer = self._respond(problem)
         except RequestError as error:
