@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from capsvc.http.logs import MAX_HEADER_BYTES
-from capsvc.http.protocols import MAX_HEAD_BYTES, Deadline, Overlong, admit, header_bytes, refuse
+from capsvc.http.protocols import MAX_HEAD_BYTES, Deadline, Overlong, WrongHost, admit, header_bytes, refuse
 from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS
 
 __all__ = ["BoundedHttpTools"]
@@ -105,9 +105,12 @@ class BoundedHttpTools(HttpToolsProtocol):
         self.deadline.begin()
 
     def on_headers_complete(self) -> None:
-        """The head is here whole. Raises `Overlong`, which stops the parser."""
+        """The head is here whole. Raises `Overlong` or `WrongHost`, which stop the parser."""
         if self._at_most > MAX_HEADER_BYTES and header_bytes(self.headers) > MAX_HEADER_BYTES:
             raise Overlong
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts != 1 and (hosts > 1 or self.parser.get_http_version() == "1.1"):
+            raise WrongHost
         self._in_head = False
         super().on_headers_complete()
         self.headers = []  # trailers go here, not among the headers that are being judged

@@ -30,6 +30,7 @@ __all__ = [
     "BoundedH11",
     "Deadline",
     "Overlong",
+    "WrongHost",
     "admit",
     "header_bytes",
     "most_connections",
@@ -54,6 +55,10 @@ REASONS: Final[Mapping[int, bytes]] = {400: b"Bad Request", 431: b"Request Heade
 
 class Overlong(Exception):  # noqa: N818 - what the headers are
     """The headers are over `MAX_HEADER_BYTES`."""
+
+
+class WrongHost(Exception):  # noqa: N818 - what the header is
+    """HTTP/1.1 has exactly one Host (RFC 9112, section 3.2); h11 sees to it by itself."""
 
 
 def refusal(*, overlong: bool) -> Answer:

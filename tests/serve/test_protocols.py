@@ -299,3 +299,15 @@ def test_a_last_answer_is_whole_before_the_connection_ends(connect: Connect) -> 
         stream += octets
     assert stream.startswith(b"HTTP/1.1 200 ")
     assert b'"length": 1' in stream
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [("1.1", 1, 200), ("1.1", 0, 400), ("1.1", 2, 400), ("1.0", 0, 200), ("1.0", 1, 200), ("1.0", 2, 400)],
+)
+def test_one_host(connect: Connect, version: str, hosts: int, status: int) -> None:
+    """HTTP/1.1 names exactly one, HTTP/1.0 at most one."""
+    connection = connect()
+    head = f"GET / HTTP/{version}\r\n" + "host: x\r\n" * hosts + "\r\n"
+    connection.sendall(head.encode())
+    assert int(connection.recv(65_536).split(b" ", 2)[1]) == status
