@@ -44,9 +44,18 @@ def locked(data_dir: Path) -> Iterator[None]:
             "in-use", f"another capsvc serve runs on {data_dir}; stop it, or use another --data-dir"
         ) from None
     try:
+        _remove_drafts(data_dir)
         yield
     finally:
         os.close(handle)
+
+
+def _remove_drafts(data_dir: Path) -> None:
+    """Remove what a `replace` that was killed left: it may hold a credential. Nobody else replaces while we are locked."""
+    for name in ("admin.token", "serve.url"):
+        for draft in data_dir.glob(f".{name}.{'[0-9a-f]' * 16}"):
+            with suppress(OSError):
+                draft.unlink()
 
 
 @contextmanager

@@ -184,3 +184,13 @@ def test_a_certificate_is_tried_before_anything_listens(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="ssl_certfile") as caught:
             check(Settings(tmp_path, ssl_certfile=path))
         assert "secret-marker" not in str(caught.value)
+
+
+def test_a_draft_of_a_killed_renewal_is_removed(tmp_path: Path) -> None:
+    """It may hold a good credential; other files stay."""
+    draft, other = tmp_path / ".admin.token.0123456789abcdef", tmp_path / ".admin.token.kept"
+    for path in (draft, other):
+        path.write_text("a credential")
+    with upkeep.locked(tmp_path):
+        assert not draft.exists()
+        assert other.exists()
