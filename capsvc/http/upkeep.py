@@ -51,7 +51,7 @@ def locked(data_dir: Path) -> Iterator[None]:
 
 
 def _remove_drafts(data_dir: Path) -> None:
-    """Remove what a `replace` that was killed left: it may hold a credential. Nobody else replaces while we are locked."""
+    """Remove what a `replace` that was killed left: it may hold a credential. Only who has the lock replaces."""
     for name in ("admin.token", "serve.url"):
         for draft in data_dir.glob(f".{name}.{'[0-9a-f]' * 16}"):
             with suppress(OSError):
