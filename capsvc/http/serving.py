@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import resource
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp
 
 from capsvc.config import Settings
 from capsvc.http.logs import places
-from capsvc.http.protocols import MAX_FILES
+from capsvc.http.protocols import MAX_FILES, BoundedH11
 
 __all__ = ["BACKLOG", "GRACE_SECONDS", "Serving", "Stop", "serve_app", "set_up_process"]
 
@@ -62,12 +63,11 @@ def serve_app(
     settings: Settings, app: ASGIApp, sockets: list[socket.socket], listening: Callable[[], None], stop: Stop
 ) -> None:
     """Serve on bound sockets in this process until told to stop."""
-    fast = importlib.util.find_spec("httptools") is not None
     config = uvicorn.Config(
         lambda: app,
         factory=True,
         interface="asgi3",
-        http="capsvc.http.fastprotocol:BoundedHttpTools" if fast else "capsvc.http.protocols:BoundedH11",
+        http=_protocol(),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -83,6 +83,15 @@ def serve_app(
     stop.server = server
     server.should_exit = stop.asked
     server.run(sockets)
+
+
+def _protocol() -> type[asyncio.Protocol]:
+    """On httptools where it is installed, else on h11."""
+    if importlib.util.find_spec("httptools") is None:
+        return BoundedH11
+    from capsvc.http.fastprotocol import BoundedHttpTools  # noqa: PLC0415 - httptools may be missing
+
+    return BoundedHttpTools
 
 
 def set_up_process() -> None:
