@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from capsvc.authority import decision, presented
+from capsvc.authority.reading import HOLDER, ParsedCaveats
 from capsvc.errors import Denied
 from capsvc.macaroon.decode import RawCaveat, decode, encode
 from capsvc.macaroon.encoding import b64encode
@@ -179,3 +180,43 @@ def test_what_is_remembered_and_for_how_long(office: Any, monkeypatch: pytest.Mo
     assert memory.find("c") is memory.find("e") is found
     assert [shown(one) for one in "vwxy"] == [False] * 4
     assert len(memory._seen) == 3
+
+
+def test_what_was_never_kept_is_good_up_to_the_sweeps_mark(office: Any, instant: Any) -> None:
+    """A token without a row is expired for good only if it expired before the mark, not at it."""
+    before, at_it = office.forge(f"time < {instant(3599)}"), office.forge(f"time < {instant(3600)}")
+    assert office.outcome(before) == office.outcome(at_it) == "allowed"
+    begun = office.clock.now
+    office.clock.now = begun + 3600 + WEEK
+    office.authority.sweep()
+    office.clock.now = begun
+    assert (office.outcome(before), office.outcome(at_it)) == ("expired", "allowed")
+
+
+def test_an_audience_that_cannot_be_read(office: Any) -> None:
+    """Its key is there and its row is not: nobody can say how long its tokens live."""
+    token = office.mint()
+    audiences = office.authority._follower.view().audiences
+    record = audiences.pop("default")
+    assert office.outcome(token) == "unavailable"
+    audiences["default"] = record
+    assert office.outcome(token) == "allowed"
+
+
+def test_the_clocks_verdict_is_told_too(office: Any) -> None:
+    """A caveat on the hour or the day is explained by the clock's own reading."""
+    token = office.mint("clock < 12:01", "weekday = sun", "clock >= 12:01")
+    with pytest.raises(Denied) as denied:
+        office.authority.authorize(token, audience="default", context={}, explain=True)
+    told = [verdict.verdict for verdict in denied.value.verdicts]
+    assert told == ["satisfied", "satisfied", "satisfied", "caveat-refused"]
+
+
+def test_which_parsed_caveats_are_kept(office: Any) -> None:
+    """Those of up to 128 octets, by their octets; longer ones are read anew each time."""
+    parsed = ParsedCaveats(office.authority.vocabulary)
+    short, long = (RawCaveat(b"path under /" + b"a" * length) for length in (128 - 12, 129 - 12))
+    for caveat in (short, long):
+        (known,) = parsed.known([caveat], HOLDER)
+        assert known.check.text.encode() == caveat.cid
+        assert (parsed.known([caveat], HOLDER)[0] is known) == (caveat is short)
