@@ -15,7 +15,7 @@ from capsvc.authority.audit import AuditLog
 from capsvc.authority.credential import Credential, RequestContexts
 from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
 from capsvc.authority.declarations import declare, declared_anew
-from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation, write_new_secret
+from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation
 from capsvc.authority.instants import seconds_of
 from capsvc.authority.keeping import Keeping, audience_of, check_max_ttl, check_name, key_info
 from capsvc.authority.keys import proved_public_key
@@ -25,6 +25,7 @@ from capsvc.authority.mintqueue import MintQueue
 from capsvc.authority.presented import Presented
 from capsvc.authority.revoking import Revoking
 from capsvc.authority.seal import MasterKey, SealError
+from capsvc.authority.secretfiles import write_new_secret
 from capsvc.authority.sweeping import sweep
 from capsvc.authority.view import Follower, View
 from capsvc.config import Settings

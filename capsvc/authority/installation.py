@@ -6,7 +6,6 @@ followed, nothing created beside what does not fit.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import stat
@@ -17,20 +16,20 @@ from capsvc.authority.audit import AuditLog
 from capsvc.authority.decision import ADMINISTRATORS
 from capsvc.authority.keys import new_box_key, new_key
 from capsvc.authority.seal import MASTER_KEY_OCTETS, MasterKey, SealError
+from capsvc.authority.secretfiles import OWNER_ONLY, remove_drafts, write_new_secret
 from capsvc.config import Settings
 from capsvc.errors import StartError
 from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import AudienceRecord
 from capsvc.store.sqlite import SqliteStore, is_empty
 
-__all__ = ["DEFAULT_MAX_TTL", "admin_token_path", "open_installation", "write_new_secret"]
+__all__ = ["DEFAULT_MAX_TTL", "admin_token_path", "open_installation"]
 
 DAY: Final = 86_400
 DEFAULT_AUDIENCE: Final = "default"
 DEFAULT_MAX_TTL: Final = 30 * DAY
 ADMINISTRATORS_MAX_TTL: Final = 90 * DAY
 MASTER_CHECK: Final = "master-check"  # a sealed value by which the right master key is known
-OWNER_ONLY: Final = stat.S_IRUSR | stat.S_IWUSR
 
 
 def admin_token_path(settings: Settings) -> Path:
@@ -52,7 +51,7 @@ def open_installation(settings: Settings, now: int, *, make: bool) -> tuple[Stor
     path = settings.database_path
     if not is_empty(path):
         _tighten(settings)
-        _remove_drafts(settings.master_key_path)
+        remove_drafts(settings.master_key_path)
         master = _load_master_key(settings)
         return _proved(SqliteStore(path), master, settings), master
     if not make:
@@ -95,13 +94,6 @@ def _tighten(settings: Settings) -> None:
             raise StartError("data-dir", f"{path}: cannot be made private ({error.strerror})") from None
 
 
-def _remove_drafts(path: Path) -> None:
-    """Remove what a start that was killed while it wrote a secret left beside it: it may be the secret itself."""
-    for draft in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 16}"):
-        with contextlib.suppress(OSError):
-            draft.unlink()
-
-
 def _load_master_key(settings: Settings) -> MasterKey:
     path = settings.master_key_path
     try:
@@ -129,38 +121,6 @@ def _first_master_key(settings: Settings) -> MasterKey:
     if settings.master_key_file is None and path.stat().st_uid != os.geteuid():
         raise StartError("master-key", f"{path}: was made by another user, who knows it; remove it, or make it yours")
     return master
-
-
-def write_new_secret(path: Path, octets: bytes) -> bool:
-    """Write a file, 0600, whole or not at all; return False if one of that name was there, and leave it.
-
-    Raises `StartError` if it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, OWNER_ONLY)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(octets)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # unlike rename, it never replaces anything
-        finally:
-            draft.unlink()
-        _sync_directory(path.parent)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise StartError("data-dir", f"{path}: cannot be written ({error.strerror})") from None
-    return True
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _fill(tx: Transaction, master: MasterKey, now: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from capsvc.authority import Authority
+from capsvc.authority.secretfiles import remove_drafts, replace_secret
 from capsvc.errors import RequestError, StartError
 
-__all__ = ["keep_admin_token", "kept_up", "locked", "published", "replace"]
+__all__ = ["keep_admin_token", "kept_up", "locked", "published"]
 
 DAY_SECONDS: Final = 86_400
 HOUR_SECONDS: Final = 3_600
@@ -35,7 +35,7 @@ def locked(data_dir: Path) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
     except OSError as error:
-        raise StartError("data-dir", f"{path}: cannot be written: {error.strerror}") from None
+        raise StartError("data-dir", f"{path}: cannot be written ({error.strerror})") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -44,25 +44,18 @@ def locked(data_dir: Path) -> Iterator[None]:
             "in-use", f"another capsvc serve runs on {data_dir}; stop it, or use another --data-dir"
         ) from None
     try:
-        _remove_drafts(data_dir)
+        for name in ("admin.token", "serve.url"):  # which only who has the lock replaces
+            remove_drafts(data_dir / name)
         yield
     finally:
         os.close(handle)
-
-
-def _remove_drafts(data_dir: Path) -> None:
-    """Remove what a `replace` that was killed left: it may hold a credential. Only who has the lock replaces."""
-    for name in ("admin.token", "serve.url"):
-        for draft in data_dir.glob(f".{name}.{'[0-9a-f]' * 16}"):
-            with suppress(OSError):
-                draft.unlink()
 
 
 @contextmanager
 def published(data_dir: Path, url: str) -> Iterator[None]:
     """The service's address in ``serve.url``, for the commands on this machine, until the end."""
     path = data_dir / "serve.url"
-    replace(path, url + "\n")
+    replace_secret(path, f"{url}\n".encode("ascii"))
     try:
         yield
     finally:
@@ -70,29 +63,12 @@ def published(data_dir: Path, url: str) -> Iterator[None]:
             path.unlink()
 
 
-def replace(path: Path, text: str) -> None:
-    """Put ``text`` into ``path`` at once, for the owner alone: a reader sees the old one or the new one, whole."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
-        try:
-            os.write(handle, text.encode("ascii"))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        fresh.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
-        raise StartError("data-dir", f"{path}: cannot be written: {error.strerror}") from None
-
-
 def keep_admin_token(authority: Authority, data_dir: Path) -> bool:
     """Replace ``admin.token`` if it would not verify for 30 more days; whether it was replaced."""
     path = data_dir / "admin.token"
     if authority.usable_for(_read(path), GOOD_FOR_SECONDS):
         return False
-    replace(path, authority.admin_token() + "\n")
+    replace_secret(path, f"{authority.admin_token()}\n".encode("ascii"))
     return True
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from capsvc.authority import Authority
+from capsvc.authority import Authority, secretfiles
 from capsvc.config import Settings, SettingsError
 from capsvc.errors import StartError
 from capsvc.http import upkeep
@@ -84,7 +84,7 @@ def test_a_replacement_that_cannot_be_written_leaves_the_old_one(tmp_path: Path)
     """And nothing beside it."""
     missing = tmp_path / "none" / "serve.url"
     with pytest.raises(StartError, match="cannot be written") as caught:
-        upkeep.replace(missing, "x")
+        secretfiles.replace_secret(missing, b"x")
     assert (caught.value.code, caught.value.exit_code) == ("data-dir", 3)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from capsvc.authority import Authority, installation
+from capsvc.authority import Authority, installation, secretfiles
 from capsvc.config import Settings
 from capsvc.errors import RequestError, StartError
 from capsvc.store.sqlite import SqliteStore
@@ -208,7 +208,7 @@ def test_a_named_master_key_is_never_made(directory: Any, tmp_path: Path) -> Non
         Authority.open(Settings(data_dir=tmp_path / "new", master_key_file=named))
     assert not (tmp_path / "new").exists()
     named.parent.mkdir()
-    installation.write_new_secret(named, bytes(range(32)))
+    secretfiles.write_new_secret(named, bytes(range(32)))
     with Authority.open(settings) as authority:
         assert authority.mint(audience="default", ttl=60)
     assert directory.names() == WHOLE - {"master.key"}
@@ -258,14 +258,14 @@ def test_creation_follows_no_link(directory: Any, tmp_path: Path, name: str, tar
 def test_no_secret_is_overwritten(tmp_path: Path) -> None:
     """A file of that name stays as it is, a link too; no draft is left."""
     path = tmp_path / "secret"
-    assert installation.write_new_secret(path, b"first")
-    assert not installation.write_new_secret(path, b"second")
+    assert secretfiles.write_new_secret(path, b"first")
+    assert not secretfiles.write_new_secret(path, b"second")
     assert (path.read_bytes(), mode(path)) == (b"first", 0o600)
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    assert not installation.write_new_secret(tmp_path / "link", b"third")
+    assert not secretfiles.write_new_secret(tmp_path / "link", b"third")
     assert {one.name for one in tmp_path.iterdir()} == {"secret", "link"}
     with pytest.raises(StartError):
-        installation.write_new_secret(tmp_path / "nowhere" / "secret", b"x")
+        secretfiles.write_new_secret(tmp_path / "nowhere" / "secret", b"x")
 
 
 @needs_an_owner
