@@ -8,41 +8,76 @@ out is read back by the strict decoder, within the published bounds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pymacaroons import Macaroon
 
-from capsvc.macaroon.bundle import split
+from capsvc.macaroon.bundle import SEPARATOR, split
 from capsvc.macaroon.chain import KEY_OCTETS, extend
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, encode
 from capsvc.macaroon.encoding import malformed
 
-__all__ = ["attenuate", "mint"]
+__all__ = ["ThirdPartyCaveat", "add_third_party", "attenuate", "bind", "discharge", "mint"]
 
 
-def mint(root_key: bytes, location: str, identifier: bytes, caveats: Sequence[str]) -> str:
-    """A root's text: its issuer's caveats under a key.
+class ThirdPartyCaveat(NamedTuple):
+    """A caveat that a third party answers: where, under which root key (a secret), by which caveat id."""
+
+    location: str
+    root_key: bytes
+    id: bytes
+
+    def __repr__(self) -> str:
+        return f"<ThirdPartyCaveat {self.location}>"
+
+
+def mint(
+    root_key: bytes,
+    location: str,
+    identifier: bytes,
+    caveats: Sequence[str],
+    third_parties: Sequence[ThirdPartyCaveat] = (),
+) -> str:
+    """A root's text: its issuer's caveats under a key, the third parties' last.
 
     Args:
         root_key: 32 octets.
         location: the issuer's URL.
         identifier: ``cap1…``, see :mod:`capsvc.macaroon.identifier`.
         caveats: first-party caveats that the caveat grammar has accepted.
+        third_parties: whose root keys are not empty.
 
     Raises:
-        ValueError: for a key of another length, or an empty location or identifier.
+        ValueError: for a key of another length, or an empty location, identifier or root key of a third party.
         TokenError: ``too-large`` past a bound.
 
     """
     if len(root_key) != KEY_OCTETS:
         raise ValueError(f"a root key has {KEY_OCTETS} octets")
-    if not location or not identifier:
-        raise ValueError("a root has a location and an identifier")
-    macaroon = Macaroon(location=location, identifier=identifier, key=root_key, version=2)
-    for caveat in caveats:
-        macaroon.add_first_party_caveat(caveat)
+    macaroon = _signed(root_key, location, identifier, caveats)
+    for third in third_parties:
+        _add_third_party(macaroon, third)
     text: str = macaroon.serialize()
     split(text)
     return text
+
+
+def discharge(root_key: bytes, location: str, identifier: bytes, caveats: Sequence[str]) -> UnverifiedMacaroon:
+    """An unbound discharge: what answers the caveat of that id, within first-party caveats.
+
+    Args:
+        root_key: from the caveat id; of any length, but not empty.
+        location: the discharger's URL.
+        identifier: the caveat's id.
+        caveats: that the caveat grammar accepts in a discharge.
+
+    Raises:
+        ValueError: for an empty key, location or identifier.
+        TokenError: ``too-large`` past a bound.
+
+    """
+    (made,) = split(_signed(root_key, location, identifier, caveats).serialize())
+    return made
 
 
 def attenuate(macaroon: UnverifiedMacaroon, caveats: Sequence[str]) -> UnverifiedMacaroon:
@@ -62,6 +97,54 @@ def attenuate(macaroon: UnverifiedMacaroon, caveats: Sequence[str]) -> Unverifie
     if attenuated[:3] != (macaroon.location, macaroon.identifier, macaroon.caveats + added):
         raise malformed("the library changed more than it was asked to")
     return attenuated
+
+
+def add_third_party(macaroon: UnverifiedMacaroon, third: ThirdPartyCaveat) -> UnverifiedMacaroon:
+    """The macaroon with a third party's caveat after its own; it has a location, and is not touched.
+
+    Raises:
+        ValueError: for an empty location or root key.
+        TokenError: ``too-large`` past a bound.
+
+    """
+    fresh = Macaroon.deserialize(encode(macaroon))
+    _add_third_party(fresh, third)
+    (added,) = split(fresh.serialize())
+    return added
+
+
+def bind(root: UnverifiedMacaroon, discharges: Sequence[UnverifiedMacaroon]) -> str:
+    """The bundle of a root and its discharges, each bound to it: final.
+
+    Raises:
+        TokenError: ``too-large`` past a bound.
+
+    """
+    bound = [macaroon._replace(signature=_bound(root.signature, macaroon.signature)) for macaroon in discharges]
+    text = SEPARATOR.join([encode(macaroon) for macaroon in (root, *bound)])
+    split(text)
+    return text
+
+
+def _bound(root: bytes, discharge: bytes) -> bytes:
+    """A discharge's signature bound to a root's; nothing else of either takes part."""
+    pair = [Macaroon(location="-", identifier="-", signature=one.hex(), version=2) for one in (root, discharge)]
+    return bytes.fromhex(pair[0].prepare_for_request(pair[1]).signature)
+
+
+def _signed(root_key: bytes, location: str, identifier: bytes, caveats: Sequence[str]) -> Macaroon:
+    if not root_key or not location or not identifier:
+        raise ValueError("a macaroon has a key, a location and an identifier")
+    macaroon = Macaroon(location=location, identifier=identifier, key=root_key, version=2)
+    for caveat in caveats:
+        macaroon.add_first_party_caveat(caveat)
+    return macaroon
+
+
+def _add_third_party(macaroon: Macaroon, third: ThirdPartyCaveat) -> None:
+    if not third.location or not third.root_key:
+        raise ValueError("a third party's caveat has a location and a root key")
+    macaroon.add_third_party_caveat(third.location, third.root_key, third.id)
 
 
 def _kept_by_pymacaroons(macaroon: UnverifiedMacaroon) -> bool:
