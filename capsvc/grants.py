@@ -8,6 +8,8 @@ from datetime import datetime
 
 __all__ = [
     "Audience",
+    "BakeryKey",
+    "Discharger",
     "Grant",
     "KeyInfo",
     "Minted",
@@ -127,5 +129,32 @@ class KeyInfo:
 
     kid: str
     audience: str
+    state: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Discharger:
+    """A registered third party. Its public keys are 32 octets in standard base64.
+
+    Mints seal for ``public_key``; until the replacement is complete, what was sealed for ``next_public_key`` counts too.
+    """
+
+    name: str
+    location: str
+    public_key: str
+    next_public_key: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BakeryKey:
+    """The public half of a key pair of the installation's own, by which dischargers know it.
+
+    ``state`` is next (told to dischargers, not used yet), active (mints seal with it) or retiring (opens what was sealed
+    with it).
+    """
+
+    public_key: str
     state: str
     created_at: datetime
