@@ -137,7 +137,8 @@ class KeyInfo:
 class Discharger:
     """A registered third party. Its public keys are 32 octets in standard base64.
 
-    Mints seal for ``public_key``; until the replacement is complete, what was sealed for ``next_public_key`` counts too.
+    Mints seal for ``public_key``. What was sealed for ``next_public_key`` counts too, so that one key can give way to
+    another.
     """
 
     name: str
@@ -151,8 +152,8 @@ class Discharger:
 class BakeryKey:
     """The public half of a key pair of the installation's own, by which dischargers know it.
 
-    ``state`` is next (told to dischargers, not used yet), active (mints seal with it) or retiring (opens what was sealed
-    with it).
+    ``state`` is next (dischargers can be told of it, nothing is sealed with it yet), active (mints seal with it) or
+    retiring (what was sealed with it still counts).
     """
 
     public_key: str
