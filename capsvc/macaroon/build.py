@@ -54,6 +54,8 @@ def mint(
     """
     if len(root_key) != KEY_OCTETS:
         raise ValueError(f"a root key has {KEY_OCTETS} octets")
+    if not location or not identifier:
+        raise ValueError("a root has a location and an identifier")
     macaroon = _signed(root_key, location, identifier, caveats)
     for third in third_parties:
         _add_third_party(macaroon, third)

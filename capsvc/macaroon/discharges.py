@@ -12,7 +12,7 @@ one id it is then the MAC that tells.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from hmac import compare_digest
 from typing import Final
 
@@ -32,15 +32,15 @@ VID_OCTETS: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + KEY_OCTETS  # 72
 
 
 def match(
-    root: VerifiedMacaroon, discharges: Sequence[UnverifiedMacaroon], issuer_caveats: int
+    root: VerifiedMacaroon, discharges: Sequence[UnverifiedMacaroon], unopened: Container[int] = ()
 ) -> tuple[VerifiedMacaroon, ...]:
     """The discharges of a root and of its discharges, verified, in the order of the caveats that they answer.
 
     Args:
         root: whose signature is right.
         discharges: what came with it, in any order.
-        issuer_caveats: how many of the root's caveats are the issuer's. A third-party caveat among them needs a
-            discharger that the issuer knows; there are none.
+        unopened: the positions of those of the root's third-party caveats that are the issuer's, and that open under the
+            key of no discharger whom the issuer knows.
 
     Raises:
         Denied: ``discharge-missing``, ``discharge-invalid``, ``discharge-unused``, or ``too-large`` past the bounds of
@@ -55,7 +55,7 @@ def match(
         for index, caveat in enumerate(parent.macaroon.caveats):
             if caveat.vid is None:
                 continue
-            if depth == 0 and index < issuer_caveats:
+            if depth == 0 and index in unopened:
                 raise _denied("discharge-invalid", caveat)
             key = _open_vid(caveat, caveat.vid, parent.macs[index])
             discharge = unused.take(caveat, key, depth + 1)

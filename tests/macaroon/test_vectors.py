@@ -251,7 +251,7 @@ def allowed(vector: Vector, root: UnverifiedMacaroon, given: list[UnverifiedMaca
     if verified is None:
         return False
     try:
-        answered = discharges.match(verified, given, 0)
+        answered = discharges.match(verified, given)
     except Denied:
         return False
     first_party = [caveat.cid for one in (verified, *answered) for caveat in one.macaroon.caveats if caveat.vid is None]
@@ -440,10 +440,10 @@ def check_vid_length(_project: str, vector: Vector) -> None:
         assert verified is not None
         bound = discharge._replace(signature=chain.bind(root.signature, discharge.signature))
         if length is None:
-            assert len(discharges.match(verified, [bound], 0)) == 1
+            assert len(discharges.match(verified, [bound])) == 1
         else:
             with pytest.raises(Denied) as denied:
-                discharges.match(verified, [bound], 0)
+                discharges.match(verified, [bound])
             assert denied.value.code == "discharge-invalid"
 
 
