@@ -138,7 +138,7 @@ class Discharger:
     """A registered third party. Its public keys are 32 octets in standard base64.
 
     Mints seal for ``public_key``. What was sealed for ``next_public_key`` counts too, so that one key can give way to
-    another.
+    another. ``seq`` orders them.
     """
 
     name: str
@@ -146,6 +146,7 @@ class Discharger:
     public_key: str
     next_public_key: str | None
     created_at: datetime
+    seq: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

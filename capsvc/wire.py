@@ -18,6 +18,8 @@ import msgspec
 from capsvc.errors import SENTENCES, Denied
 from capsvc.grants import (
     Audience,
+    BakeryKey,
+    Discharger,
     Fact,
     Grant,
     KeyInfo,
@@ -29,7 +31,12 @@ from capsvc.grants import (
 
 __all__ = [
     "audience_object",
+    "bakery_key_object",
     "denial_object",
+    "discharger_change",
+    "discharger_object",
+    "discharger_request",
+    "exchange_request",
     "grant_object",
     "instant_text",
     "key_object",
@@ -37,7 +44,9 @@ __all__ = [
     "minted_object",
     "parse_instant",
     "read_audience",
+    "read_bakery_key",
     "read_decision",
+    "read_discharger",
     "read_key",
     "read_minted",
     "read_page",
@@ -177,6 +186,22 @@ def key_object(key: KeyInfo) -> JsonObject:
     return {"kid": key.kid, "state": key.state, "created_at": instant_text(key.created_at)}
 
 
+def discharger_object(discharger: Discharger) -> JsonObject:
+    """A registered third party."""
+    return {
+        "name": discharger.name,
+        "location": discharger.location,
+        "public_key": discharger.public_key,
+        "next_public_key": discharger.next_public_key,
+        "created_at": instant_text(discharger.created_at),
+    }
+
+
+def bakery_key_object(key: BakeryKey) -> JsonObject:
+    """A key pair of the installation's own, its public half."""
+    return {"public_key": key.public_key, "state": key.state, "created_at": instant_text(key.created_at)}
+
+
 def mint_request(
     *,
     audience: str,
@@ -237,6 +262,24 @@ def revocation_request(
         subject=subject,
         before=None if before is None else instant_text(before),
     )
+
+
+def exchange_request(bundle: str) -> JsonObject:
+    """Exchange's request."""
+    return {"token": bundle}
+
+
+def discharger_request(*, name: str, location: str, public_key: str, next_public_key: str | None = None) -> JsonObject:
+    """A registration's request; what is not given is left out."""
+    return _without_none(name=name, location=location, public_key=public_key, next_public_key=next_public_key)
+
+
+def discharger_change(
+    *, public_key: str | None = None, next_public_key: str | None = None, clear_next: bool = False
+) -> JsonObject:
+    """A change of a third party's keys; what is not given stays, and with ``clear_next`` there is no next one."""
+    given = _without_none(public_key=public_key, next_public_key=next_public_key)
+    return {**given, "next_public_key": None} if clear_next else given
 
 
 def _without_none(**fields: object) -> JsonObject:
@@ -320,6 +363,16 @@ def read_audience(answer: object) -> Audience:
 def read_key(answer: object, *, audience: str) -> KeyInfo:
     """A key of the audience that was asked for. Raises ``ValueError``."""
     return _read({**_object(answer), "audience": audience}, KeyInfo)
+
+
+def read_discharger(answer: object) -> Discharger:
+    """A registered third party; its ``seq``, which is not on the wire, is 0. Raises ``ValueError``."""
+    return _read({**_object(answer), "seq": 0}, Discharger)
+
+
+def read_bakery_key(answer: object) -> BakeryKey:
+    """A key pair of the installation's own. Raises ``ValueError``."""
+    return _read(answer, BakeryKey)
 
 
 def read_page(answer: object, plural: str) -> tuple[list[JsonObject], str | None]:
