@@ -109,7 +109,69 @@ FIRST_TABLES = (
     """,
 )
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_schema,)
+
+def _third_parties(db: Database) -> None:
+    """Bring version 1 to 2: dischargers, what depends on them, exchanged tokens, more than one key pair."""
+    for statement in THIRD_PARTY_TABLES:
+        db.execute(statement)
+
+
+THIRD_PARTY_TABLES = (
+    """
+    CREATE TABLE dischargers (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        location TEXT NOT NULL,
+        public BLOB NOT NULL,
+        since INTEGER NOT NULL,
+        next_public BLOB,
+        next_since INTEGER,
+        created_at INTEGER NOT NULL,
+        mac BLOB NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE removed_keys (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        location TEXT NOT NULL,
+        public BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        keep_until INTEGER NOT NULL
+    )
+    """,
+    # pair is NULL for an exchanged token: its source's caveat id was sealed under one, nothing of its own is.
+    """
+    CREATE TABLE token_dischargers (
+        token_id TEXT NOT NULL,
+        public BLOB NOT NULL,
+        pair BLOB,
+        issued_at INTEGER NOT NULL,
+        PRIMARY KEY (token_id, public)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX token_dischargers_by_public ON token_dischargers(public, issued_at)",
+    "CREATE INDEX token_dischargers_by_pair ON token_dischargers(pair) WHERE pair IS NOT NULL",
+    """
+    CREATE TABLE exchanges (
+        id TEXT NOT NULL PRIMARY KEY,
+        source_id TEXT NOT NULL,
+        path BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX exchanges_by_source ON exchanges(source_id)",
+    """
+    CREATE TRIGGER tokens_take_theirs_along AFTER DELETE ON tokens
+    BEGIN
+        DELETE FROM token_dischargers WHERE token_id = OLD.id;
+        DELETE FROM exchanges WHERE id = OLD.id;
+    END
+    """,
+    "CREATE UNIQUE INDEX box_keys_public ON box_keys(public)",
+    "CREATE UNIQUE INDEX box_keys_one_active_one_next ON box_keys(state) WHERE state IN ('active', 'next')",
+)
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_schema, _third_parties)
 """Migration i brings a database from version i to i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

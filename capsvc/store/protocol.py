@@ -6,7 +6,7 @@ when it is durable. Reads never wait for writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
@@ -16,7 +16,12 @@ from capsvc.store.records import (
     AuditRecord,
     BoxKeyRecord,
     Change,
+    Dependency,
+    DischargerRecord,
+    Exchanged,
+    ExchangeRecord,
     KeyRecord,
+    RemovedKeyRecord,
     TokenFilter,
     TokenRecord,
 )
@@ -57,8 +62,71 @@ class Transaction(Protocol):
         """Forget a key."""
         ...
 
+    def box_keys(self) -> list[BoxKeyRecord]:
+        """Return the installation's key pairs, oldest first."""
+        ...
+
     def put_box_key(self, record: BoxKeyRecord) -> None:
-        """Insert a key pair of the installation."""
+        """Insert a key pair of the installation, or replace state and MAC of the one with that public key."""
+        ...
+
+    def delete_box_key(self, public: bytes) -> None:
+        """Forget a key pair of the installation."""
+        ...
+
+    def idle_box_keys(self) -> list[bytes]:
+        """Return the public keys of retiring pairs under which no kept token's caveat id is sealed."""
+        ...
+
+    def discharger(self, name: str) -> DischargerRecord | None:
+        """Return the discharger of that name."""
+        ...
+
+    def dischargers(self) -> list[DischargerRecord]:
+        """Return every discharger, oldest first."""
+        ...
+
+    def put_discharger(self, record: DischargerRecord) -> None:
+        """Insert a discharger, or replace all but ``seq`` and ``created_at`` of the one of that name."""
+        ...
+
+    def delete_discharger(self, name: str) -> None:
+        """Forget a discharger."""
+        ...
+
+    def put_removed_key(self, record: RemovedKeyRecord) -> None:
+        """Remember that a discharger's key was removed."""
+        ...
+
+    def last_removal(self, name: str | None, location: str | None, publics: Sequence[bytes]) -> int | None:
+        """Return when a key of that name, of that location, or one of these keys was last removed.
+
+        Locations are compared without one trailing slash; None matches none.
+        """
+        ...
+
+    def last_asked(self, publics: Sequence[bytes]) -> int | None:
+        """Return the latest issue time among the roots that ask for one of these dischargers' keys."""
+        ...
+
+    def last_expiry_of_dependents(self, public: bytes) -> int | None:
+        """Return the latest expiry among the tokens that depend on that discharger's key, exchanged ones too."""
+        ...
+
+    def insert_dependencies(self, token_id: str, issued_at: int, dependencies: Sequence[Dependency]) -> None:
+        """Insert what a token, issued then, depends on; a key that stands there twice counts once."""
+        ...
+
+    def insert_exchange(self, record: ExchangeRecord) -> None:
+        """Insert where an exchanged token came from."""
+        ...
+
+    def exchanged_from(self, source_id: str) -> list[Exchanged]:
+        """Return the tokens that were made in exchange for that one, not what came of them."""
+        ...
+
+    def exchanged_under(self, public: bytes) -> list[Exchanged]:
+        """Return the exchanged tokens that depend on that discharger's key, not what came of them."""
         ...
 
     def attributes(self) -> list[AttributeRecord]:
@@ -134,11 +202,18 @@ class Transaction(Protocol):
         ...
 
     def sweep_tokens(self, before: int, limit: int) -> int:
-        """Delete at most that many token rows that expired before that time; return how many."""
+        """Delete at most that many token rows that expired before that time; return how many.
+
+        What was kept of their dischargers and of where they came from goes with them.
+        """
         ...
 
     def sweep_changes(self, before: int, limit: int) -> int:
         """Delete at most that many log entries kept until before that time; return how many."""
+        ...
+
+    def sweep_removed_keys(self, before: int, limit: int) -> int:
+        """Delete at most that many removed keys kept until before that time; return how many."""
         ...
 
 
@@ -170,6 +245,10 @@ class Store(Protocol):
 
     def box_keys(self) -> list[BoxKeyRecord]:
         """Return the installation's key pairs, oldest first."""
+        ...
+
+    def dischargers(self) -> list[DischargerRecord]:
+        """Return every discharger, oldest first."""
         ...
 
     def attributes(self) -> list[AttributeRecord]:

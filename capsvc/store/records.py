@@ -11,8 +11,13 @@ __all__ = [
     "AuditRecord",
     "BoxKeyRecord",
     "Change",
+    "Dependency",
+    "DischargerRecord",
+    "ExchangeRecord",
+    "Exchanged",
     "KeyRecord",
     "Minter",
+    "RemovedKeyRecord",
     "TokenFilter",
     "TokenRecord",
 ]
@@ -41,13 +46,78 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class BoxKeyRecord:
-    """A Curve25519 key pair of the installation: ``public`` is 32 octets, ``secret`` sealed."""
+    """A Curve25519 key pair of the installation: ``public`` is 32 octets, ``secret`` sealed.
+
+    ``state`` is next, active or retiring; at most one is next, and one active.
+    """
 
     public: bytes
     state: str
     created_at: int
     secret: bytes
     mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DischargerRecord:
+    """A registered third party: its key counts for roots issued at or after ``since``, its next one (or None) likewise.
+
+    Public keys are 32 octets; ``mac`` is over everything else of the row but ``seq``.
+    """
+
+    name: str
+    location: str
+    public: bytes
+    since: int
+    next_public: bytes | None
+    next_since: int | None
+    created_at: int
+    mac: bytes
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedKeyRecord:
+    """A discharger's key that no longer counts, since ``at``; kept until what depended on it has expired."""
+
+    name: str
+    location: str
+    public: bytes
+    at: int
+    keep_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A discharger's key that a token depends on.
+
+    ``pair`` is the installation's public key under which the caveat id was sealed, None for an exchanged token.
+    """
+
+    public: bytes
+    pair: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRecord:
+    """A token, ``id``, made in exchange for another.
+
+    ``path`` holds the branches (32 octets each) of the source's chain points, from its last issuer caveat to its end.
+    """
+
+    id: str
+    source_id: str
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An exchanged token as whoever revokes its source needs it: what `ExchangeRecord` holds, and its own row's end."""
+
+    id: str
+    audience: str
+    expires_at: int
+    path: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +170,10 @@ class TokenFilter:
 class Change:
     """An entry of the log that every process follows, in commit order.
 
-    ``kind`` is id, branch, subject, key, audience or attribute. It is kept until ``keep_until``: for a revocation the
-    time when the last token that it touches has expired. ``path`` holds, of a branch, the branches (32 octets each)
-    of every chain point from the last issuer caveat to its own, so that what lies below another is recognised.
-    ``presented`` counts the revocations by whoever held the token that came together in a branch's entry.
+    ``kind`` is id, branch, subject, key, audience, attribute or discharger. It is kept until ``keep_until``: for a
+    revocation the time when the last token that it touches has expired. ``path`` holds, of a branch, the branches (32
+    octets each) of every chain point from the last issuer caveat to its own, so that what lies below another is
+    recognised. ``presented`` counts the revocations by whoever held the token that came together in a branch's entry.
     """
 
     kind: str

@@ -11,27 +11,38 @@ from capsvc.store.records import (
     AttributeRecord,
     AudienceRecord,
     AuditRecord,
+    BoxKeyRecord,
     Change,
+    DischargerRecord,
+    Exchanged,
     KeyRecord,
     Minter,
     TokenRecord,
 )
 
 __all__ = [
+    "BOX_KEY_COLUMNS",
     "CHANGE_COLUMNS",
+    "DISCHARGER_COLUMNS",
     "TOKEN_COLUMNS",
     "attribute_of",
     "audience_of",
     "audit_of",
+    "box_key_of",
     "change_of",
+    "discharger_of",
+    "exchanged_of",
     "key_of",
     "minter_of",
     "token_of",
+    "whole",
 ]
 
 TOKEN_COLUMNS: Final = (
     "id, kid, audience, subject, facts, label, issued_at, expires_at, caveats, branch, minter_id, minter_branch, seq"
 )
+BOX_KEY_COLUMNS: Final = "public, state, created_at, secret, mac"
+DISCHARGER_COLUMNS: Final = "name, location, public, since, next_public, next_since, created_at, mac, seq"
 CHANGE_COLUMNS: Final = (
     "kind, audience, at, keep_until, id, branch, path, presented, subject, before, kid, state, name, max_ttl, seq"
 )
@@ -43,6 +54,9 @@ _CHANGE_TYPES: Final = (
     *(_TEXT, _NUMBER, _TEXT, _TEXT, _TEXT, _NUMBER, int),  # subject to seq
 )
 _AUDIENCE_TYPES: Final = (str, int, int)
+_BOX_KEY_TYPES: Final = (bytes, str, int, bytes, bytes)
+_DISCHARGER_TYPES: Final = (str, str, bytes, int, _OCTETS, _NUMBER, int, bytes, int)
+_EXCHANGED_TYPES: Final = (str, str, int, bytes)
 
 
 def _are(row: tuple[Any, ...], types: Iterable[type | tuple[type, ...]]) -> bool:
@@ -93,6 +107,34 @@ def audience_of(row: tuple[Any, ...]) -> AudienceRecord:
 def key_of(row: tuple[Any, ...]) -> KeyRecord:
     """Return a key's record."""
     return KeyRecord(*row)
+
+
+def box_key_of(row: tuple[Any, ...]) -> BoxKeyRecord:
+    """Return a key pair from a row of `BOX_KEY_COLUMNS`. Raises `StoreUnavailable` for one that was damaged."""
+    if not _are(row, _BOX_KEY_TYPES):
+        raise StoreUnavailable("a key pair of the installation is damaged")
+    return BoxKeyRecord(*row)
+
+
+def discharger_of(row: tuple[Any, ...]) -> DischargerRecord:
+    """Return a discharger from a row of `DISCHARGER_COLUMNS`. Raises `StoreUnavailable` for one that was damaged."""
+    if not _are(row, _DISCHARGER_TYPES) or (row[4] is None) != (row[5] is None):
+        raise StoreUnavailable("a discharger is damaged")
+    return DischargerRecord(*row)
+
+
+def exchanged_of(row: tuple[Any, ...]) -> Exchanged:
+    """Return an exchanged token from its id, audience, expiry and path. Raises `StoreUnavailable` for a damaged one."""
+    if not _are(row, _EXCHANGED_TYPES):
+        raise StoreUnavailable("an exchanged token is damaged")
+    return Exchanged(*row)
+
+
+def whole(value: object) -> int | None:
+    """Return a number of a row, or None for none. Raises `StoreUnavailable` for what is no whole number."""
+    if not isinstance(value, _NUMBER):
+        raise StoreUnavailable("a number is damaged")
+    return value
 
 
 def attribute_of(row: tuple[Any, ...]) -> AttributeRecord:

@@ -29,17 +29,22 @@ from capsvc.store.records import (
     AuditRecord,
     BoxKeyRecord,
     Change,
+    DischargerRecord,
     KeyRecord,
     TokenFilter,
     TokenRecord,
 )
 from capsvc.store.rows import (
+    BOX_KEY_COLUMNS,
     CHANGE_COLUMNS,
+    DISCHARGER_COLUMNS,
     TOKEN_COLUMNS,
     attribute_of,
     audience_of,
     audit_of,
+    box_key_of,
     change_of,
+    discharger_of,
     key_of,
     token_of,
 )
@@ -160,8 +165,13 @@ class SqliteStore:
 
     def box_keys(self) -> list[BoxKeyRecord]:
         """See `Store.box_keys`."""
-        rows = self._follow("SELECT public, state, created_at, secret, mac FROM box_keys ORDER BY seq", ())
-        return [BoxKeyRecord(*row) for row in rows]
+        rows = self._follow(f"SELECT {BOX_KEY_COLUMNS} FROM box_keys ORDER BY seq", ())  # noqa: S608 - our own constant
+        return [box_key_of(row) for row in rows]
+
+    def dischargers(self) -> list[DischargerRecord]:
+        """See `Store.dischargers`."""
+        query = f"SELECT {DISCHARGER_COLUMNS} FROM dischargers ORDER BY seq"  # noqa: S608 - our own constant
+        return [discharger_of(row) for row in self._follow(query, ())]
 
     def attributes(self) -> list[AttributeRecord]:
         """See `Store.attributes`."""

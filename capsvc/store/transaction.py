@@ -6,16 +6,9 @@ import json
 import sqlite3
 from typing import Any
 
-from capsvc.store.records import (
-    AttributeRecord,
-    AudienceRecord,
-    AuditRecord,
-    BoxKeyRecord,
-    Change,
-    KeyRecord,
-    TokenRecord,
-)
+from capsvc.store.records import AttributeRecord, AudienceRecord, AuditRecord, Change, KeyRecord, TokenRecord
 from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, attribute_of, audience_of, change_of, key_of, token_of
+from capsvc.store.thirdparties import ThirdParties
 
 __all__ = ["SqliteTransaction"]
 
@@ -31,14 +24,14 @@ _INSERT_TOKEN = (
 )
 
 
-class SqliteTransaction:
+class SqliteTransaction(ThirdParties):
     """A `Transaction`. Only the writer's thread uses it, between BEGIN and COMMIT.
 
     What every mint of a group asks for is read once: nobody else can write until the group ends.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._execute = connection.execute
+        super().__init__(connection)
         self._active_kids: dict[str, str | None] = {}
         self._last_mac: bytes | None = None
 
@@ -47,14 +40,6 @@ class SqliteTransaction:
         self._active_kids.clear()
         self._last_mac = None
         self._execute("BEGIN IMMEDIATE")
-
-    def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._execute(query, values).fetchone()
-        return row
-
-    def _number(self, query: str, *values: Any) -> int | None:
-        row = self._one(query, *values)
-        return None if row is None else row[0]
 
     def _change(self, where: str, *values: Any) -> Change | None:
         row = self._one(f"{_CHANGES}{where} ORDER BY seq DESC LIMIT 1", *values)
@@ -98,13 +83,6 @@ class SqliteTransaction:
         """See `Transaction.delete_key`."""
         self._active_kids.clear()
         self._execute("DELETE FROM keys WHERE kid = ?", (kid,))
-
-    def put_box_key(self, record: BoxKeyRecord) -> None:
-        """See `Transaction.put_box_key`."""
-        self._execute(
-            "INSERT INTO box_keys (public, state, created_at, secret, mac) VALUES (?, ?, ?, ?, ?)",
-            (record.public, record.state, record.created_at, record.secret, record.mac),
-        )
 
     def attributes(self) -> list[AttributeRecord]:
         """See `Transaction.attributes`."""

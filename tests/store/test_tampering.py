@@ -254,7 +254,7 @@ ON_BOX_KEYS = [
     "UPDATE box_keys SET mac = zeroblob(32)",
     "UPDATE box_keys SET mac = 5",
     "UPDATE box_keys SET public = 5",
-    "INSERT INTO box_keys SELECT 99, zeroblob(32), 'active', created_at, secret, mac FROM box_keys",
+    "INSERT INTO box_keys SELECT 99, zeroblob(32), 'retiring', created_at, secret, mac FROM box_keys",
     "DELETE FROM box_keys",
 ]
 
