@@ -25,12 +25,12 @@ from capsvc.authority.mintqueue import MintQueue
 from capsvc.authority.presented import Presented
 from capsvc.authority.revoking import Revoking
 from capsvc.authority.seal import MasterKey, SealError
-from capsvc.authority.secretfiles import write_new_secret
 from capsvc.authority.sweeping import sweep
 from capsvc.authority.view import Follower, View
 from capsvc.config import Settings
 from capsvc.errors import Denied, RequestError, StartError
 from capsvc.grants import Audience, Fact, Grant, KeyInfo, Minted, Revocation, TokenRow, TokenTarget
+from capsvc.secretfiles import write_new_secret
 from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import Minter, TokenFilter
 from caveats import Vocabulary

@@ -16,9 +16,9 @@ from capsvc.authority.audit import AuditLog
 from capsvc.authority.decision import ADMINISTRATORS
 from capsvc.authority.keys import new_box_key, new_key
 from capsvc.authority.seal import MASTER_KEY_OCTETS, MasterKey, SealError
-from capsvc.authority.secretfiles import OWNER_ONLY, remove_drafts, write_new_secret
 from capsvc.config import Settings
 from capsvc.errors import StartError
+from capsvc.secretfiles import OWNER_ONLY, remove_drafts, write_new_secret
 from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import AudienceRecord
 from capsvc.store.sqlite import SqliteStore, is_empty

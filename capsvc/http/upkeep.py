@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from capsvc.authority import Authority
-from capsvc.authority.secretfiles import remove_drafts, replace_secret
 from capsvc.errors import RequestError, StartError
+from capsvc.secretfiles import remove_drafts, replace_secret
 
 __all__ = ["keep_admin_token", "kept_up", "locked", "published"]
 

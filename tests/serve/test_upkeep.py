@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from capsvc.authority import Authority, secretfiles
+from capsvc import secretfiles
+from capsvc.authority import Authority
 from capsvc.config import Settings, SettingsError
 from capsvc.errors import StartError
 from capsvc.http import upkeep

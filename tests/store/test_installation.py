@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from capsvc.authority import Authority, installation, secretfiles
+from capsvc import secretfiles
+from capsvc.authority import Authority, installation
 from capsvc.config import Settings
 from capsvc.errors import RequestError, StartError
 from capsvc.store.sqlite import SqliteStore

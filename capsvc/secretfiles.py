@@ -33,13 +33,14 @@ def write_new_secret(path: Path, octets: bytes) -> bool:
     return True
 
 
-def replace_secret(path: Path, octets: bytes) -> None:
+def replace_secret(path: Path, octets: bytes, like: os.stat_result | None = None) -> None:
     """Put octets into a file at once: a reader sees the old ones or the new ones, whole.
 
-    Raises `StartError` if it cannot be written.
+    With ``like``, the status of the file that is replaced, its owner and its mode stay. Raises `StartError` if it
+    cannot be written.
     """
     try:
-        _put(path, octets, os.replace)
+        _put(path, octets, os.replace, like)
     except OSError as error:
         raise _cannot_write(path, error) from None
 
@@ -51,12 +52,14 @@ def remove_drafts(path: Path) -> None:
             draft.unlink()
 
 
-def _put(path: Path, octets: bytes, place: Callable[[Path, Path], None]) -> None:
+def _put(path: Path, octets: bytes, place: Callable[[Path, Path], None], like: os.stat_result | None = None) -> None:
     """Write a draft beside the file, bring it to the disk, and put it in its place."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(DRAFT_OCTETS)}")
     descriptor = os.open(draft, NEW, OWNER_ONLY)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if like is not None:
+                _make_like(descriptor, like)
             file.write(octets)
             file.flush()
             os.fsync(file.fileno())
@@ -64,6 +67,14 @@ def _put(path: Path, octets: bytes, place: Callable[[Path, Path], None]) -> None
     finally:
         draft.unlink(missing_ok=True)
     _sync_directory(path.parent)
+
+
+def _make_like(descriptor: int, like: os.stat_result) -> None:
+    """Give a file another's owner (which only root can) and mode."""
+    status = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (like.st_uid, like.st_gid):
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
 
 
 def _sync_directory(directory: Path) -> None:
