@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import site
 import subprocess
@@ -17,18 +16,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..required import missing  # noqa: TID252 - what all folders share
+
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Running
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300  # seconds
-
-
-def _missing(what: str) -> None:
-    """Skip, unless everything has to be there."""
-    if os.environ.get("CAPSVC_TEST_REQUIRE") == "all":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     if done.returncode != 0 and ("setuptools" in done.stderr or "No module named pip" in done.stderr):
-        _missing(f"building needs pip and a setuptools that it can fetch: {done.stderr[-500:]}")
+        missing(f"building needs pip and a setuptools that it can fetch: {done.stderr[-500:]}")
     assert done.returncode == 0, done.stderr
     (built,) = (source / "dist").glob("capsvc-*.whl")
     return built
