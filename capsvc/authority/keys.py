@@ -1,36 +1,40 @@
-"""Signing keys: made, sealed, opened, and moved from active to retiring or revoked.
+"""Keys: made, sealed, opened, and moved from one state to the next.
 
 Each audience has keys of its own. The key id in a token names the key and so the audience; a key's state and audience
-are under a MAC, its 32 random octets sealed for that id and audience alone.
+are under a MAC, its 32 random octets sealed for that id and audience alone. The installation's own key pairs, by which
+third parties know it, are kept the same way.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NoReturn
 
-from nacl.public import PrivateKey
-
 from capsvc.authority.seal import MasterKey, SealError, framed
 from capsvc.macaroon.chain import derive_key
+from capsvc.macaroon.thirdparty import KeyPair
 from capsvc.store.protocol import StoreUnavailable
 from capsvc.store.records import BoxKeyRecord, KeyRecord
 
 __all__ = [
     "ACTIVE",
+    "NEXT",
     "RETIRING",
     "REVOKED",
     "SigningKey",
     "moved",
+    "moved_pair",
     "new_box_key",
     "new_key",
     "open_key",
+    "open_pair",
     "opened",
-    "proved_public_key",
     "with_state",
 ]
+
+NEXT: Final = "next"
+"""Of a key pair alone: dischargers are told of it before anything is sealed with it."""
 
 ACTIVE: Final = "active"
 RETIRING: Final = "retiring"
@@ -105,27 +109,36 @@ def open_key(master: MasterKey, record: KeyRecord) -> SigningKey:
     return SigningKey(record, root)
 
 
-def new_box_key(master: MasterKey, now: int) -> BoxKeyRecord:
+def new_box_key(master: MasterKey, now: int, state: str = ACTIVE) -> BoxKeyRecord:
     """Return the row of a fresh Curve25519 key pair, by which third parties know the installation."""
-    pair = PrivateKey.generate()
-    public = bytes(pair.public_key)
-    sealed = master.seal(bytes(pair), "box_keys", public.hex(), "", "private key")
-    mac = master.mac(BOX_PURPOSE, _box_message(public, ACTIVE, now, sealed))
-    return BoxKeyRecord(public, ACTIVE, now, sealed, mac)
+    pair = KeyPair.generate()
+    sealed = master.seal(pair.private(), "box_keys", pair.public.hex(), "", "private key")
+    return _with_pair_state(master, BoxKeyRecord(pair.public, state, now, sealed, b""), state)
 
 
-def proved_public_key(master: MasterKey, records: Sequence[BoxKeyRecord]) -> bytes:
-    """Return the newest pair's public half, once every row is proved: third parties will seal secrets for its owner.
-
-    Raises `SealError` for a row that is another master key's or was altered, or if there is none.
-    """
-    for record in records:
-        message = _box_message(record.public, record.state, record.created_at, record.secret)
-        master.check_mac(BOX_PURPOSE, message, record.mac)
-    if not records:
-        raise SealError("the installation's key pair is missing")
-    return records[-1].public
+def open_pair(master: MasterKey, record: BoxKeyRecord) -> KeyPair:
+    """Open a row, or raise `SealError`: another master key's, or altered."""
+    master.check_mac(BOX_PURPOSE, _box_message(record), record.mac)
+    private = master.open(record.secret, "box_keys", record.public.hex(), "", "private key")
+    try:
+        return KeyPair(private)
+    except ValueError as error:
+        raise SealError(str(error)) from None
 
 
-def _box_message(public: bytes, state: str, created_at: int, sealed: bytes) -> bytes:
-    return framed("box_keys", public, state, str(created_at), sealed)
+def moved_pair(master: MasterKey, record: BoxKeyRecord, state: str) -> BoxKeyRecord:
+    """Return a stored row in another state, once it is proved. Raises `StoreUnavailable` for one that was altered."""
+    try:
+        open_pair(master, record)
+    except SealError as error:
+        raise StoreUnavailable(str(error)) from error
+    return _with_pair_state(master, record, state)
+
+
+def _with_pair_state(master: MasterKey, record: BoxKeyRecord, state: str) -> BoxKeyRecord:
+    changed = replace(record, state=state)
+    return replace(changed, mac=master.mac(BOX_PURPOSE, _box_message(changed)))
+
+
+def _box_message(record: BoxKeyRecord) -> bytes:
+    return framed("box_keys", record.public, record.state, str(record.created_at), record.secret)
