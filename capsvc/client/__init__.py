@@ -1,4 +1,4 @@
-"""Use a capsvc service from Python: mint, authorize, revoke, with `Authority`'s parameters and results.
+"""Use a capsvc service from Python: mint, authorize, exchange, revoke, with `Authority`'s parameters and results.
 
     with Client("https://tokens.example.org", credential) as client:
         minted = client.mint(audience="photos", ttl=900, subject="alice", caveats=["action in read"])
@@ -113,6 +113,17 @@ class Client:
         call = calls.authorize_call(bundle, audience=audience, context=context, explain=explain, prefix=prefix)
         return calls.read_grant(self._connection.call(call), audience)
 
+    def exchange(self, bundle: str) -> Minted:
+        """A token without third-party caveats for a bundle that has its discharges, as restricted as the bundle is.
+
+        Raises:
+            Denied: the bundle is not good for it; ``.code`` says why (``discharge-missing``, ``expired``, …).
+            ServiceError: everything else, the credential's refusal among it.
+
+        """
+        with calls.denials_of_exchange():
+            return calls.read_minted(self._connection.call(calls.exchange_call(bundle)))
+
     def revoke(
         self,
         *,
@@ -218,6 +229,17 @@ class AsyncClient:
         """
         call = calls.authorize_call(bundle, audience=audience, context=context, explain=explain, prefix=prefix)
         return calls.read_grant(await self._connection.call(call), audience)
+
+    async def exchange(self, bundle: str) -> Minted:
+        """A token without third-party caveats for a bundle that has its discharges, as restricted as the bundle is.
+
+        Raises:
+            Denied: the bundle is not good for it; ``.code`` says why (``discharge-missing``, ``expired``, …).
+            ServiceError: everything else, the credential's refusal among it.
+
+        """
+        with calls.denials_of_exchange():
+            return calls.read_minted(await self._connection.call(calls.exchange_call(bundle)))
 
     async def revoke(
         self,

@@ -1,18 +1,32 @@
-"""The three calls of the clients: arguments to requests, answers to values. No I/O."""
+"""The calls of the clients: arguments to requests, answers to values. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 from capsvc import wire
+from capsvc.client.errors import ServiceError
 from capsvc.client.messages import Answer, Call, unreadable
+from capsvc.errors import STATUS, Denied
 from capsvc.grants import Fact, Grant, Minted, Revocation
 
-__all__ = ["authorize_call", "mint_call", "read_grant", "read_minted", "read_revocation", "revoke_call"]
+__all__ = [
+    "authorize_call",
+    "denials_of_exchange",
+    "exchange_call",
+    "mint_call",
+    "read_grant",
+    "read_minted",
+    "read_revocation",
+    "revoke_call",
+]
 
+_OF_CREDENTIALS: Final = frozenset({"credential-missing", "forbidden"})
+_DECISIONS: Final = frozenset(code for code, status in STATUS.items() if status in {401, 403}) - _OF_CREDENTIALS
 _INSTANTS: Final = frozenset({"issued_at", "expires_at", "at"})
 
 
@@ -74,6 +88,22 @@ def read_grant(answer: Answer, audience: str) -> Grant:
     if answer.status != HTTPStatus.OK or grant.audience != audience:
         raise unreadable(answer.status)
     return grant
+
+
+def exchange_call(bundle: str) -> Call:
+    """Ask for a token without third-party caveats."""
+    return Call("POST", "/v1/exchange", wire.exchange_request(bundle))
+
+
+@contextmanager
+def denials_of_exchange() -> Iterator[None]:
+    """Raise `Denied` for a decision against the bundle that was to be exchanged; the credential's is no 422."""
+    try:
+        yield
+    except ServiceError as error:
+        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or error.code not in _DECISIONS:
+            raise
+        raise Denied(error.code, error.caveat) from None
 
 
 def revoke_call(

@@ -21,6 +21,7 @@ __all__ = ["ANSWER_OCTETS", "Answer", "Body", "Call", "encode_body", "read_answe
 
 ANSWER_OCTETS: Final = 8 * 1024 * 1024  # a page of 200 token rows, each as large as its limits allow, fits twice
 MESSAGE_CHARACTERS: Final = 300
+CAVEAT_CHARACTERS: Final = 4 * 16_384  # a third party's location may fill a token, and each of its octets takes four
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9_~+/=-]{41,}")  # what could be a token: an id has 22 characters, a branch 43
@@ -107,15 +108,23 @@ def unreadable(status: int) -> ServiceError:
 
 
 def _refused(status: int, problem: object) -> NoReturn:
-    code, message = None, None
+    code, message, caveat = None, None, None
     if isinstance(problem, dict):
         code = problem.get("code")
         message = problem.get("detail") or problem.get("title")
+        caveat = problem.get("caveat")
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         code = "unavailable" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "bad-answer"
     if not isinstance(message, str):
         message = f"the service answered {status}"
-    raise ServiceError(status, code, _safe(message))
+    raise ServiceError(status, code, _safe(message), caveat=_shown(caveat))
+
+
+def _shown(caveat: object) -> str | None:
+    """A caveat as decisions show it: all of it, in plain characters."""
+    if not isinstance(caveat, str) or len(caveat) > CAVEAT_CHARACTERS:
+        return None
+    return printable(caveat.encode("utf-8", "surrogatepass"))
 
 
 def _safe(message: str) -> str:

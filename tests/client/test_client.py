@@ -51,8 +51,9 @@ def run(request: pytest.FixtureRequest) -> Run:
     return chosen
 
 
-def _problem(status: int, code: str, detail: str = "no") -> httpx.Response:
-    content = json.dumps({"type": "about:blank", "title": "No", "status": status, "detail": detail, "code": code})
+def _problem(status: int, code: str, detail: str = "no", **members: object) -> httpx.Response:
+    problem = {"type": "about:blank", "title": "No", "status": status, "detail": detail, "code": code, **members}
+    content = json.dumps(problem)
     return httpx.Response(status, headers={"content-type": "application/problem+json"}, content=content)
 
 
@@ -148,6 +149,94 @@ def test_revoke(run: Run) -> None:
         {"key": "0123456789abcdef"},
         {"audience": "photos", "subject": "alice", "before": "2026-11-22T12:00:00Z"},
     ]
+
+
+def test_exchange(run: Run) -> None:
+    """A bundle is sent whole, and what comes back is what minting gives."""
+    service = Played(httpx.Response(201, json=MINTED))
+    minted = run(service, lambda client: client.exchange("AgEE~AgEF"))
+    assert (minted.token, minted.subject, minted.issued_at) == ("AgEEaGVyZQ", "alice", NOON)
+    assert service.bodies == [{"token": "AgEE~AgEF"}]
+    assert (service.requests[0].method, str(service.requests[0].url)) == ("POST", f"{URL}/v1/exchange")
+
+
+DECISIONS = [
+    "too-large", "malformed", "invalid-token", "wrong-audience", "discharge-missing", "discharge-invalid",
+    "discharge-unused", "revoked", "no-expiry", "expired", "not-yet-valid", "context-invalid", "caveat-malformed",
+    "caveat-unknown", "context-missing", "caveat-refused", "fact-conflict",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", DECISIONS)
+def test_exchange_denied(run: Run, code: str) -> None:
+    """Every code of the decision, with 422, is a denial of the bundle, with the caveat that is to blame."""
+    problem = _problem(422, code, caveat="https://id.example.org")
+    with pytest.raises(Denied) as caught:
+        run(Played(problem), lambda client: client.exchange("AgEE"))
+    assert (caught.value.code, caught.value.caveat) == (code, "https://id.example.org")
+    with pytest.raises(Denied) as caught:
+        run(Played(_problem(422, code)), lambda client: client.exchange("AgEE"))
+    assert (caught.value.code, caught.value.caveat) == (code, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "bad-request"),
+        (401, "expired"),
+        (401, "discharge-missing"),
+        (401, "credential-missing"),
+        (403, "caveat-refused"),
+        (403, "forbidden"),
+        (413, "too-large"),
+        (422, "forbidden"),
+        (422, "unavailable"),
+        (422, "credential-missing"),
+        (422, "something-new"),
+        (503, "unavailable"),
+    ],
+)
+def test_exchange_failed(run: Run, status: int, code: str) -> None:
+    """What is said of the credential, the request or the service is no denial of the bundle."""
+    with pytest.raises(ServiceError) as caught:
+        run(Played(_problem(status, code)), lambda client: client.exchange("AgEE"))
+    assert (caught.value.status, caught.value.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(201, json={**MINTED, "token": None}),
+        httpx.Response(201, json={**MINTED, "expires_at": "2026-11-22T13:00:00"}),
+        httpx.Response(201, json={}),
+        httpx.Response(204),
+        httpx.Response(422, json={"code": "expired"}),
+    ],
+)
+def test_exchange_answered_by_something_else(run: Run, answer: httpx.Response) -> None:
+    """An answer that is none gives neither a token nor a denial."""
+    service = Played(httpx.Response(answer.status_code, headers=answer.headers, content=answer.content))
+    with pytest.raises(ServiceError) as caught:
+        run(service, lambda client: client.exchange("AgEE"))
+    assert (caught.value.status, caught.value.code) == (answer.status_code, "bad-answer")
+
+
+@pytest.mark.parametrize(
+    ("caveat", "shown"),
+    [
+        ("action in read", "action in read"),
+        ("\x1b[31m\u00e9", "\\x1b[31m\\xc3\\xa9"),
+        (None, None),
+        (5, None),
+        (["x"], None),
+        ("x" * 65_537, None),
+    ],
+)
+def test_a_refusal_names_the_caveat(run: Run, caveat: object, shown: str | None) -> None:
+    """The caveat of the credential that a problem names is kept, in plain characters; no other value is."""
+    with pytest.raises(ServiceError) as caught:
+        run(Played(_problem(403, "caveat-refused", caveat=caveat)), _authorize)
+    assert caught.value.caveat == shown
 
 
 @pytest.mark.parametrize(
@@ -371,7 +460,7 @@ def test_no_credential_in_repr(kind: type[Client | AsyncClient]) -> None:
 
 def test_both_clients_are_alike() -> None:
     """Same parameters, defaults and results in both clients; and `__all__` is what there is."""
-    for name in ("__init__", "mint", "authorize", "revoke"):
+    for name in ("__init__", "mint", "authorize", "exchange", "revoke"):
         one, other = (inspect.signature(getattr(kind, name)) for kind in (Client, AsyncClient))
         names = [(p.name, p.kind, p.default) for p in one.parameters.values()]
         assert names == [(p.name, p.kind, p.default) for p in other.parameters.values()]
