@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from macaroonbakery import bakery
 
+from ..acceptance.conftest import CONFIG, ROOT, environment  # noqa: TID252 - a service is run in one way
 from ..required import missing  # noqa: TID252 - what all folders share
-from .libraries import AGENT, Discharger, Library
+from .libraries import AGENT, Discharger, GatheringError, Library
+from .service import Service
 
 HERE = Path(__file__).parent
 GOPATH = Path("/usr/share/gocode")
@@ -95,6 +98,12 @@ def discharger(request: pytest.FixtureRequest) -> Discharger:
     return found
 
 
+@pytest.fixture
+def both(python_discharger: Discharger, go_discharger: Discharger) -> tuple[Discharger, Discharger]:
+    """Python's and Go's."""
+    return python_discharger, go_discharger
+
+
 AgentFile = Callable[[str], Path]
 
 
@@ -110,3 +119,40 @@ def agent_file(tmp_path: Path) -> AgentFile:
         return file
 
     return make
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service, for all tests."""
+    where = tmp_path_factory.mktemp("service")
+    (where / "capsvc-data").mkdir(mode=0o700)
+    (where / "capsvc-data" / "capsvc.toml").write_text(CONFIG)
+    running = Service([sys.executable, "-m", "capsvc.cli"], where, {**environment(), "PYTHONPATH": str(ROOT)})
+    yield running
+    running.close()
+
+
+Gather = Callable[[str], str]
+
+
+@pytest.fixture
+def library_gather(library: Library) -> Gather:
+    """Makes a bundle of a token, by each library's client in turn."""
+    return library.gather
+
+
+@pytest.fixture(params=[*LIBRARIES, "command"])
+def gather(request: pytest.FixtureRequest) -> Gather:
+    """Makes a bundle of a token, by each library's client and by each of ours in turn."""
+    if request.param in LIBRARIES:
+        found: Library = request.getfixturevalue(request.param)
+        return found.gather
+    return partial(_by_command, request.getfixturevalue("service"))
+
+
+def _by_command(service: Service, token: str) -> str:
+    """By ``capsvc discharge``."""
+    done = service.command("discharge", "--no-browser", given=token)
+    if done.returncode != 0:
+        raise GatheringError(done.stderr)
+    return done.stdout.removesuffix("\n")

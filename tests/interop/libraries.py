@@ -96,7 +96,7 @@ class Library:
 
     def discharger(self) -> Discharger:
         """A discharger of it, in a process of its own; the caller closes it."""
-        return Discharger([*self.program, "discharger"])
+        return Discharger(self.name, [*self.program, "discharger"])
 
 
 def _joined(token: str, macaroons: Sequence[object]) -> str:
@@ -107,9 +107,13 @@ def _joined(token: str, macaroons: Sequence[object]) -> str:
 
 
 class Discharger:
-    """A discharger in a process of its own: ``url`` and ``public_key``. It refuses every condition until told."""
+    """A discharger in a process of its own: ``name`` (of its library), ``url`` and ``public_key``.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    It refuses every condition until told.
+    """
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self.name = name
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         first = json.loads(self._line())
         self.url: str = first["url"]

@@ -58,10 +58,10 @@ def test_an_unknown_condition_is_refused(library: Library, discharger: Discharge
 
 
 def test_a_discharge_can_need_another(
-    library: Library, discharger: Discharger, python_discharger: Discharger, go_discharger: Discharger
+    library: Library, discharger: Discharger, both: tuple[Discharger, Discharger]
 ) -> None:
     """Either discharger sends either client on to the other: two discharges come, the second under a short id."""
-    other = python_discharger if discharger is go_discharger else go_discharger
+    (other,) = [one for one in both if one is not discharger]
     discharger.answers("far", third(other, "near"))
     other.answers("near", declare("username", "ada"))
     bundle = library.gather(asking(discharger, "far"))
