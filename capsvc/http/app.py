@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from capsvc.config import Settings
 from capsvc.http.answers import NO_SNIFF, Answer
 from capsvc.http.audiences import Audiences
+from capsvc.http.bakerykeys import BakeryKeys
 from capsvc.http.budget import BodyBudget
+from capsvc.http.dischargers import Dischargers
 from capsvc.http.lines import LineWriter
 from capsvc.http.logs import AccessLog
 from capsvc.http.meta import Meta
@@ -106,7 +108,8 @@ def _short_way(route: BaseRoute, otherwise: ASGIApp) -> ASGIApp:
 def resources(service: Service) -> list[Resource]:
     """Every path, the hot one first: routes are tried in order."""
     verify, tokens, revocations = Verify(service), Tokens(service), Revocations(service)
-    audiences, meta = Audiences(service), Meta(service)
+    audiences, dischargers, bakery_keys = Audiences(service), Dischargers(service), BakeryKeys(service)
+    meta = Meta(service)
     budget = BodyBudget()  # one for all
     return [
         Resource("/v1/verify", {"POST": verify.one}, budget),
@@ -119,6 +122,15 @@ def resources(service: Service) -> list[Resource]:
         Resource("/v1/audiences/{name}", {"GET": audiences.show, "PATCH": audiences.change}, budget),
         Resource("/v1/audiences/{name}/keys", {"GET": audiences.list_keys, "POST": audiences.rotate}, budget),
         Resource("/v1/audiences/{name}/keys/{kid}", {"DELETE": audiences.revoke_key}, budget),
+        Resource("/v1/exchange", {"POST": tokens.exchange}, budget),
+        Resource("/v1/dischargers", {"GET": dischargers.list, "POST": dischargers.add}, budget),
+        Resource(
+            "/v1/dischargers/{name}",
+            {"GET": dischargers.show, "PATCH": dischargers.change, "DELETE": dischargers.remove},
+            budget,
+        ),
+        Resource("/v1/bakery-keys", {"GET": bakery_keys.list, "POST": bakery_keys.prepare}, budget),
+        Resource("/v1/bakery-keys/rotate", {"POST": bakery_keys.rotate}, budget),
         Resource("/healthz", {"GET": meta.alive}, budget),
         Resource("/readyz", {"GET": meta.ready}, budget),
         Resource("/openapi.json", {"GET": meta.openapi}, budget),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, TypeVar
+from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
 from capsvc.authority import Authority, Credential
-from capsvc.grants import Audience, KeyInfo
+from capsvc.grants import Audience
 from capsvc.http import pages, targets
 from capsvc.http.answers import NO_STORE, Answer, json_answer
 from capsvc.http.credentials import admit, covers, permit
@@ -23,10 +22,6 @@ __all__ = ["Audiences"]
 READ: Final = "keys:read"
 WRITE: Final = "keys:write"
 
-_Row = TypeVar("_Row")
-
-_KEYS_A_SECOND: Final = 10**6  # more than anybody makes
-
 
 class Audiences:
     """The handlers. Where a path names an audience, a credential that does not cover it learns nothing more (403)."""
@@ -40,7 +35,7 @@ class Audiences:
         authority = self._service.authority
         credential = admit(authority, request, READ)
         found = await run_in_threadpool(authority.audiences)
-        rows = ((n, row) for n, row in _after(page, enumerate(found, 1)) if _covered(credential, row.name))
+        rows = ((n, row) for n, row in pages.after(page, enumerate(found, 1)) if _covered(credential, row.name))
         return json_answer(200, pages.page_of(page, rows, audience_object))
 
     async def add(self, request: Incoming) -> Answer:
@@ -74,16 +69,11 @@ class Audiences:
         authority, _, name = self._admit(request, READ)
         await run_in_threadpool(_existing, authority, name)
         found = await run_in_threadpool(authority.keys, name)
-        return json_answer(200, pages.page_of(page, _after(page, _positions(found)), key_object))
+        return json_answer(200, pages.page_of(page, pages.by_age(page, found), key_object))
 
     async def rotate(self, request: Incoming) -> Answer:
-        """POST /v1/audiences/{name}/keys: without a body, with or without a Content-Type."""
-        if await request.body():
-            request.require_media_type("application/json")
-            request.require_credential()
-            raise Problem(400, "bad-request", "This takes no body.")
-        request.require_credential()
-        request.query(())
+        """POST /v1/audiences/{name}/keys."""
+        await request.empty()
         authority, credential, name = self._admit(request, WRITE)
         await run_in_threadpool(_existing, authority, name)
         made = await run_in_threadpool(authority.rotate_key, name, credential=credential)
@@ -117,15 +107,3 @@ def _existing(authority: Authority, name: str) -> Audience:
 
 def _covered(credential: Credential, name: str) -> bool:
     return covers(credential, targets.of_audience(name))
-
-
-def _after(page: pages.Page, rows: Iterable[tuple[int, _Row]]) -> Iterator[tuple[int, _Row]]:
-    return ((position, row) for position, row in rows if position > page.after)
-
-
-def _positions(keys: Iterable[KeyInfo]) -> Iterator[tuple[int, KeyInfo]]:
-    """A position by when a key was made: keys go when their last token has expired, and cursors must outlive them."""
-    last = 0
-    for key in sorted(keys, key=lambda key: key.created_at):
-        last = max(last + 1, int(key.created_at.timestamp()) * _KEYS_A_SECOND)
-        yield last, key

@@ -8,7 +8,7 @@ from capsvc.http.incoming import Incoming
 from capsvc.http.problems import of_denial
 from capsvc.http.targets import Target
 
-__all__ = ["admit", "covers", "permit"]
+__all__ = ["admit", "admit_unbounded", "covers", "permit"]
 
 
 def admit(authority: Authority, request: Incoming, action: str) -> Credential:
@@ -21,6 +21,13 @@ def admit(authority: Authority, request: Incoming, action: str) -> Credential:
         return authority.authenticate(request.credential(), context=context)
     except Denied as denied:
         raise of_denial(denied) from None
+
+
+def admit_unbounded(authority: Authority, request: Incoming, action: str) -> Credential:
+    """As `admit`, for a request that acts on nothing which ``for.…`` caveats speak of: with any, 403."""
+    credential = admit(authority, request, action)
+    permit(credential, {})
+    return credential
 
 
 def permit(credential: Credential, target: Target) -> None:

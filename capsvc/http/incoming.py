@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from capsvc.http import shapes
 from capsvc.http.budget import BodyBudget
 from capsvc.http.problems import Problem
+from capsvc.http.shape import Shape, read
 from capsvc.macaroon.bundle import MAX_BODY_OCTETS
 
 __all__ = ["Incoming", "form_pairs", "query_parameters"]
@@ -24,7 +24,7 @@ _MAX_PARAMETERS: Final = 100
 _MAX_LENGTH_DIGITS: Final = 12
 _READ: Final = frozenset({b"authorization", b"content-type", b"content-length", b"content-encoding"})
 
-_Shape = TypeVar("_Shape", bound=shapes.Shape)
+_Shape = TypeVar("_Shape", bound=Shape)
 
 
 class Incoming:
@@ -44,7 +44,7 @@ class Incoming:
 
     async def json(self, shape: type[_Shape], limit: int = MAX_BODY_OCTETS) -> _Shape:
         """The body of a route that takes JSON and a credential. Raises `Problem`."""
-        return shapes.read(shape, await self.json_octets(limit))
+        return read(shape, await self.json_octets(limit))
 
     async def json_octets(self, limit: int = MAX_BODY_OCTETS) -> bytes:
         """The same, not parsed yet. Raises `Problem`.
@@ -73,6 +73,18 @@ class Incoming:
         await self.body()
         self.require_credential()
         return self.query(names)
+
+    async def empty(self) -> None:
+        """Take a request that asks by its address alone: without a body, with or without a Content-Type.
+
+        Raises `Problem`.
+        """
+        if await self.body():
+            self.require_media_type("application/json")
+            self.require_credential()
+            raise Problem(400, "bad-request", "This takes no body.")
+        self.require_credential()
+        self.query(())
 
     async def body(self, limit: int = MAX_BODY_OCTETS) -> bytes:
         """The whole body. Raises `Problem` 413 as soon as it is too large, by its header or as it comes."""

@@ -57,5 +57,8 @@ def _about(authority: Authority) -> dict[str, object]:
             }
             for attribute in authority.vocabulary
         },
-        "dischargers": [],
+        "dischargers": [
+            {"name": known.name, "location": known.location, "public_key": known.public_key}
+            for known in authority.dischargers()
+        ],
     }

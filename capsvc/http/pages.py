@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from capsvc.grants import BakeryKey, KeyInfo
 from capsvc.http.problems import Problem
 
-__all__ = ["PARAMETERS", "Page", "page_of", "read_page"]
+__all__ = ["PARAMETERS", "Page", "after", "by_age", "page_of", "read_page"]
 
 PARAMETERS: Final = ("after", "limit")
 _DEFAULT_LIMIT: Final = 100
 _MAX_LIMIT: Final = 1000
 _DECIMAL: Final = re.compile(r"[1-9][0-9]{0,3}")
-_CURSOR: Final = re.compile(r"([a-z]+)\.([1-9][0-9]{0,17})")
+_CURSOR: Final = re.compile(r"([a-z_]+)\.([1-9][0-9]{0,17})")
+
+_KEYS_A_SECOND: Final = 10**6  # more than anybody makes
 
 _Row = TypeVar("_Row")
+_Key = TypeVar("_Key", KeyInfo, BakeryKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,23 @@ def read_page(plural: str, query: Mapping[str, str]) -> Page:
         raise Problem(400, "bad-request", f"limit is 1 to {_MAX_LIMIT}.")
     cursor = query.get("after")
     return Page(plural, 0 if cursor is None else _position(plural, cursor), int(limit))
+
+
+def after(page: Page, rows: Iterable[tuple[int, _Row]]) -> Iterator[tuple[int, _Row]]:
+    """The rows that lie behind the page's position, of a list that is at hand whole."""
+    return ((position, row) for position, row in rows if position > page.after)
+
+
+def by_age(page: Page, keys: Iterable[_Key]) -> Iterator[tuple[int, _Key]]:
+    """The keys behind the page's position, oldest first.
+
+    A position says when a key was made: keys go when their last token has expired, and cursors must outlive them.
+    """
+    last = 0
+    for key in sorted(keys, key=lambda key: key.created_at):
+        last = max(last + 1, int(key.created_at.timestamp()) * _KEYS_A_SECOND)
+        if last > page.after:
+            yield last, key
 
 
 def page_of(

@@ -18,7 +18,15 @@ from capsvc.http.answers import NO_STORE, Answer, Header
 from capsvc.wire import visible
 from caveats import CaveatError
 
-__all__ = ["Problem", "internal_error", "of_caveat", "of_denial", "of_request", "problem_answer"]
+__all__ = [
+    "Problem",
+    "internal_error",
+    "of_caveat",
+    "of_denial",
+    "of_request",
+    "of_subject",
+    "problem_answer",
+]
 
 PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
 RETRY_AFTER: Final = (b"retry-after", b"1")  # seconds: storage that is busy is free again soon
@@ -58,8 +66,17 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 def of_denial(denied: Denied) -> Problem:
     """A decision against the *credential*: 401, or 403 with the caveat that is to blame."""
-    members = {} if denied.caveat is None else {"caveat": visible(denied.caveat)}
-    return Problem(STATUS[denied.code], denied.code, str(denied), members=members)
+    return Problem(STATUS[denied.code], denied.code, str(denied), members=_blamed(denied))
+
+
+def of_subject(denied: Denied) -> Problem:
+    """A decision against the token that a request is about: 422, whichever step it failed at; 503 for no decision."""
+    status = STATUS[denied.code] if denied.code == "unavailable" else 422
+    return Problem(status, denied.code, str(denied), members=_blamed(denied))
+
+
+def _blamed(denied: Denied) -> Mapping[str, object]:
+    return {} if denied.caveat is None else {"caveat": visible(denied.caveat)}
 
 
 def of_request(error: RequestError) -> Problem:

@@ -1,48 +1,31 @@
-"""The shapes of request bodies: which fields, of which JSON type, and what no field may hold.
-
-What is wrong here is 400 ``bad-request``, before anybody looks at the credential. ``null`` stands for an absent field
-where the field is optional, and nowhere else.
-"""
+"""The shapes of bodies about tokens and audiences."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from capsvc.http import strictjson
-from capsvc.http.problems import Problem
+from capsvc.http.shape import Shape, check_name, read
 from capsvc.wire import parse_instant
-from caveats import TYPES
 
 __all__ = [
     "AudienceBody",
     "BatchBody",
+    "ExchangeBody",
     "MaxTtlBody",
     "MintBody",
     "RevocationBody",
-    "Shape",
     "ThirdParty",
     "VerifyBody",
-    "read",
     "read_verify",
 ]
 
 MAX_LABEL_CHARACTERS: Final = 200
 MAX_BATCH: Final = 100  # requests
 _LAST_YEAR: Final = 9999  # an expiry past 2099 is an instant that no token may have, not a misspelt one
-
-_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
-_PLAIN_NAME: Final = re.compile(r"[a-z_]{1,40}")
-
-_Shape = TypeVar("_Shape", bound="Shape")
-
-
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request's body."""
 
 
 class ThirdParty(Shape, frozen=True):
@@ -70,7 +53,7 @@ class MintBody(Shape, frozen=True):
     label: str | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.audience, "audience")
+        check_name(self.audience, "audience")
         if (self.ttl is None) == (self.expires_at is None):
             raise ValueError("exactly one of ttl and expires_at is given")
         if self.expires_at is not None:
@@ -95,7 +78,7 @@ class VerifyBody(Shape, frozen=True):
     prefix: bool | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.audience, "audience")
+        check_name(self.audience, "audience")
         if self.context is not None and None in self.context.values():
             raise ValueError("context holds no null")
 
@@ -143,7 +126,7 @@ class RevocationBody(Shape, frozen=True):
         if given not in self._kinds:
             raise ValueError("exactly one of id, key, token, or audience and subject (and before) is given")
         if self.audience is not None:
-            _check_name(self.audience, "audience")
+            check_name(self.audience, "audience")
         if self.before is not None:
             parse_instant(self.before)
 
@@ -160,7 +143,7 @@ class AudienceBody(Shape, frozen=True):
     max_ttl: int | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.name, "name")
+        check_name(self.name, "name")
 
 
 class MaxTtlBody(Shape, frozen=True):
@@ -169,14 +152,10 @@ class MaxTtlBody(Shape, frozen=True):
     max_ttl: int
 
 
-def read(shape: type[_Shape], body: bytes) -> _Shape:
-    """The body's JSON in that shape. Raises `Problem` 400 with a sentence that repeats no value."""
-    try:
-        return msgspec.convert(strictjson.parse(body), shape)
-    except msgspec.ValidationError as error:
-        raise Problem(400, "bad-request", _sentence(error)) from None
-    except ValueError as error:
-        raise Problem(400, "bad-request", str(error)) from None
+class ExchangeBody(Shape, frozen=True):
+    """POST /v1/exchange."""
+
+    token: str
 
 
 _decode_plain: Final = msgspec.json.Decoder(_PlainVerifyBody).decode
@@ -204,22 +183,6 @@ def _strings(plain: _PlainVerifyBody) -> int:
         return count
     values = plain.context.values()
     return count + 1 + len(values) + [type(value) for value in values].count(str)
-
-
-def _sentence(error: msgspec.ValidationError) -> str:
-    """Say what msgspec says, but a field's name only where it is surely no secret in the wrong place."""
-    text = str(error)
-    unknown = _UNKNOWN_FIELD.search(text)
-    if unknown and not _PLAIN_NAME.fullmatch(unknown[1]):
-        return "Object contains an unknown field."
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _check_name(name: str, field: str) -> None:
-    try:
-        TYPES["word"].from_context(name)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
 
 
 def _check_label(label: str) -> None:

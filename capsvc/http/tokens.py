@@ -1,4 +1,4 @@
-"""/v1/tokens: minting, and looking at what was minted."""
+"""/v1/tokens and /v1/exchange: minting, exchanging, and looking at what was made."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from capsvc.authority import Authority, Credential
-from capsvc.grants import TokenRow
+from capsvc.errors import Denied
+from capsvc.grants import Minted, TokenRow
 from capsvc.http import pages, targets
 from capsvc.http.answers import Answer, json_answer
 from capsvc.http.credentials import admit, covers, permit
 from capsvc.http.incoming import Incoming
-from capsvc.http.problems import Problem
+from capsvc.http.problems import Problem, of_subject
 from capsvc.http.service import Service
-from capsvc.http.shapes import MintBody
+from capsvc.http.shapes import ExchangeBody, MintBody
 from capsvc.macaroon.encoding import b64decode
 from capsvc.wire import minted_object, token_row_object
 
@@ -55,8 +56,17 @@ class Tokens:
             label=body.label,
             credential=credential,
         )
-        minted = await asyncio.wrap_future(future)
-        return json_answer(201, minted_object(minted), (b"location", f"/v1/tokens/{minted.id}".encode("ascii")))
+        return _made(await asyncio.wrap_future(future))
+
+    async def exchange(self, request: Incoming) -> Answer:
+        """POST /v1/exchange. What the token implies, its audience first, is judged with it."""
+        body = await request.json(ExchangeBody)
+        authority = self._service.authority
+        credential = admit(authority, request, "tokens:exchange")
+        try:
+            return _made(await run_in_threadpool(authority.exchange, body.token, credential=credential))
+        except Denied as denied:
+            raise of_subject(denied) from None
 
     async def list(self, request: Incoming) -> Answer:
         """GET /v1/tokens: the rows that the credential covers, oldest first."""
@@ -83,6 +93,10 @@ class Tokens:
             return body.ttl
         expiry = body.expiry
         return 0 if expiry is None else int(expiry.timestamp()) - self._service.now()
+
+
+def _made(minted: Minted) -> Answer:
+    return json_answer(201, minted_object(minted), (b"location", f"/v1/tokens/{minted.id}".encode("ascii")))
 
 
 def _covered_rows(

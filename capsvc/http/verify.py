@@ -15,7 +15,8 @@ from capsvc.http.answers import Answer, json_answer
 from capsvc.http.credentials import admit, covers, permit
 from capsvc.http.incoming import Incoming
 from capsvc.http.service import Service
-from capsvc.http.shapes import BatchBody, VerifyBody, read, read_verify
+from capsvc.http.shape import read
+from capsvc.http.shapes import BatchBody, VerifyBody, read_verify
 from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS
 from capsvc.wire import denial_object, grant_object
 
