@@ -1,4 +1,4 @@
-"""What the holder of a token can do without a key and without network: read it, narrow it, convert it.
+"""What the holder of a token can do without a key and without network: read, narrow, convert it, bind discharges to it.
 
 Nothing that a `Token` shows is verified. Only the authority can tell whether a token is genuine.
 """
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from capsvc.errors import TokenError
 from capsvc.macaroon import build, formats
-from capsvc.macaroon.bundle import SEPARATOR
+from capsvc.macaroon.bundle import SEPARATOR, split
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, encode
 from capsvc.macaroon.encoding import malformed, printable
 from capsvc.macaroon.identifier import Identifier
@@ -21,7 +21,7 @@ from capsvc.macaroon.identifier import parse as parse_identifier
 from caveats import CaveatError, DeclarationError, Vocabulary, compare, parse, upper_bound
 from caveats import encode as encode_caveat
 
-__all__ = ["HeldCaveat", "Token"]
+__all__ = ["HeldCaveat", "ThirdParty", "Token"]
 
 _NANOSECONDS: Final = 1_000_000_000
 _BUILT_IN: Final = Vocabulary.built_in().away
@@ -33,6 +33,16 @@ class HeldCaveat(NamedTuple):
     text: str
     location: str | None
     third_party: bool
+
+
+class ThirdParty(NamedTuple):
+    """A third party's caveat: its id's octets, which its discharge bears too, and where that party says it is found.
+
+    ``location`` is as it is shown, a hint that anybody can change; None where the caveat names none.
+    """
+
+    id: bytes
+    location: str | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -87,6 +97,22 @@ class Token:
             raise CaveatError("caveat-malformed", "nothing to add: a caveat or a ttl makes a token narrower")
         return Token((build.attenuate(root, added),))
 
+    def bind(self, *discharges: Token) -> Token:
+        """The bundle of this token and discharges of its third-party caveats and theirs: what is presented.
+
+        A bundle is final: attenuate first, bind last, and keep this token and the unbound discharges for the next
+        time. Nothing is checked but the bounds: whether the discharges are the right ones is for the authority to say.
+
+        Args:
+            discharges: unbound, as a third party gave them; without any, the token itself is what is presented.
+
+        Raises:
+            TokenError: ``bound`` for a bundle, or one among the discharges; ``too-large`` past a bound.
+
+        """
+        root, *answers = [Token._single(token) for token in (self, *discharges)]
+        return Token(split(build.bind(root, answers)))
+
     @property
     def id(self) -> str:
         """The token's id, or, of a macaroon from elsewhere, its whole identifier as it is shown."""
@@ -99,10 +125,14 @@ class Token:
         return printable(self._macaroons[0].identifier)
 
     @property
+    def raw_identifier(self) -> bytes:
+        """The macaroon's whole identifier: of a discharge, the id of the caveat that it answers."""
+        return self._macaroons[0].identifier
+
+    @property
     def location(self) -> str | None:
         """Where the macaroon says that it comes from, as it is shown; a hint that anybody can change."""
-        location = self._macaroons[0].location
-        return printable(location) if location else None
+        return _shown(self._macaroons[0].location)
 
     @property
     def issued_at(self) -> datetime | None:
@@ -131,6 +161,11 @@ class Token:
     def held_caveats(self) -> tuple[HeldCaveat, ...]:
         """The token's caveats, in order, and which of them are a third party's."""
         return tuple([_held(caveat) for caveat in self._macaroons[0].caveats])
+
+    @property
+    def third_parties(self) -> tuple[ThirdParty, ...]:
+        """The token's third-party caveats, in order: each needs a discharge."""
+        return tuple([_third_party(caveat) for caveat in self._macaroons[0].caveats if caveat.vid is not None])
 
     @property
     def is_bundle(self) -> bool:
@@ -185,8 +220,15 @@ class Token:
 
 
 def _held(caveat: RawCaveat) -> HeldCaveat:
-    location = printable(caveat.location) if caveat.location else None
-    return HeldCaveat(printable(caveat.cid), location, caveat.vid is not None)
+    return HeldCaveat(printable(caveat.cid), _shown(caveat.location), caveat.vid is not None)
+
+
+def _third_party(caveat: RawCaveat) -> ThirdParty:
+    return ThirdParty(caveat.cid, _shown(caveat.location))
+
+
+def _shown(location: bytes | None) -> str | None:
+    return printable(location) if location else None
 
 
 def _vocabulary(attributes: Mapping[str, object]) -> Vocabulary:

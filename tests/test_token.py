@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from pymacaroons import Macaroon
 
-from capsvc.errors import TokenError
+from capsvc.errors import Denied, TokenError
 from capsvc.macaroon.build import mint
+from capsvc.macaroon.bundle import split
 from capsvc.macaroon.chain import derive_key, verify
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, decode, encode
-from capsvc.token import HeldCaveat, Token
+from capsvc.macaroon.discharges import match
+from capsvc.token import HeldCaveat, ThirdParty, Token
 from caveats import CaveatError
 
 ROOT_KEY = bytes(range(32))
@@ -293,3 +295,75 @@ def test_attributes_that_cannot_be_declared_are_a_caveat_error() -> None:
         with pytest.raises(CaveatError) as refused:
             token.attenuate("plan = free", attributes=attributes)
         assert refused.value.code == "caveat-unknown"
+
+
+def conditional() -> tuple[Token, Token]:
+    """A token with a third-party caveat, and the unbound discharge that answers it."""
+    root = Macaroon.deserialize(TEXT)
+    root.add_third_party_caveat("https://auth.example", "secret", "cid")
+    discharge = Macaroon(location="https://auth.example", identifier="cid", key="secret", version=2)
+    discharge.add_first_party_caveat("time-before 2026-11-22T11:59:59.999999999Z")
+    return Token.parse(root.serialize()), Token.parse(discharge.serialize())
+
+
+def test_bound_discharges_make_a_bundle() -> None:
+    """Bound as pymacaroons binds them, in the order given; token and discharges stay as they were."""
+    token, discharge = conditional()
+    before = str(token), str(discharge)
+    bound = token.bind(discharge)
+    theirs = Macaroon.deserialize(str(token)).prepare_for_request(Macaroon.deserialize(str(discharge)))
+    assert str(bound) == f"{token}~{theirs.serialize()}"
+    assert bound.is_bundle
+    assert (str(token), str(discharge)) == before
+    assert str(bound.discharges[0]) != str(discharge)
+    other = Token.parse(Macaroon(location="l", identifier="other", key="secret", version=2).serialize())
+    assert [held.id for held in token.bind(other, discharge).discharges] == ["other", "cid"]
+    assert token.bind() == token
+
+
+def test_the_chain_verifies_what_was_bound() -> None:
+    """A bundle made by `bind` passes the matching of discharges; the same discharge unbound does not."""
+    token, discharge = conditional()
+    root, bound = split(str(token.bind(discharge)))
+    verified = verify(root, derive_key(ROOT_KEY))
+    assert verified is not None
+    assert match(verified, [bound])
+    with pytest.raises(Denied, match="does not answer its caveat"):
+        match(verified, [decode(str(discharge))])
+
+
+def test_what_is_final_is_not_bound_again() -> None:
+    """A bundle as the token, or among the discharges, is refused; as soon as it is taken apart, it is not."""
+    token, discharge = conditional()
+    bound = token.bind(discharge)
+    assert refusal(lambda: bound.bind(discharge)) == "bound"
+    assert refusal(bound.bind) == "bound"
+    assert refusal(lambda: token.bind(discharge, bound)) == "bound"
+    assert token.bind(discharge)
+
+
+def test_a_bundle_keeps_to_the_bounds() -> None:
+    """16 discharges and 192 caveats in all, and not one more; 32 KiB."""
+    token, discharge = conditional()
+    assert len(token.bind(*[discharge] * 16).discharges) == 16
+    assert refusal(lambda: token.bind(*[discharge] * 17)) == "too-large"
+    macaroon = Macaroon(location="l", identifier="i", key="secret", version=2)
+    for _ in range(63):
+        macaroon.add_first_party_caveat("floor = 1")
+    many = Token.parse(macaroon.serialize())
+    assert token.bind(many, many, many)  # 3 + 189
+    assert refusal(lambda: token.bind(many, many, many, discharge)) == "too-large"
+    long = discharge.attenuate(*["path under /" + "a" * 200] * 50)
+    assert token.bind(long, long)
+    assert refusal(lambda: token.bind(long, long, long)) == "too-large"
+
+
+def test_which_third_parties_are_asked() -> None:
+    """Their caveats' ids as octets and their locations as they are shown; first parties' are none of them."""
+    assert Token.parse(TEXT).third_parties == ()
+    token, discharge = conditional()
+    assert token.third_parties == (ThirdParty(b"cid", "https://auth.example"),)
+    assert discharge.raw_identifier == token.third_parties[0].id
+    caveats = (RawCaveat(b"\x03\x00", bytes(72), None), RawCaveat(b"x"), RawCaveat(b"y", bytes(72), b"a\n\xff"))
+    odd = Token.parse(encode(decode(TEXT)._replace(caveats=caveats)))
+    assert odd.third_parties == (ThirdParty(b"\x03\x00", None), ThirdParty(b"y", r"a\x0a\xff"))
