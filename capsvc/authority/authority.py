@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,21 +14,35 @@ from capsvc.authority.audit import AuditLog
 from capsvc.authority.credential import Credential, RequestContexts
 from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
 from capsvc.authority.declarations import declare, declared_anew
+from capsvc.authority.exchanging import Exchanging
 from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation
 from capsvc.authority.instants import seconds_of
 from capsvc.authority.keeping import Keeping, audience_of, check_max_ttl, check_name, key_info
-from capsvc.authority.keys import proved_public_key
+from capsvc.authority.keypairs import PairKeeping, bakery_key
 from capsvc.authority.listing import Listing
-from capsvc.authority.minting import Minting, check_request, check_subject
-from capsvc.authority.mintqueue import MintQueue
+from capsvc.authority.minting import Minting, TooEarlyError, check_request, check_subject
+from capsvc.authority.mintqueue import PATIENCE, POLL, MintQueue
 from capsvc.authority.presented import Presented
+from capsvc.authority.registering import KeyChange, NewDischarger, Registering, discharger_of
 from capsvc.authority.revoking import Revoking
 from capsvc.authority.seal import MasterKey, SealError
 from capsvc.authority.sweeping import sweep
 from capsvc.authority.view import Follower, View
 from capsvc.config import Settings
 from capsvc.errors import Denied, RequestError, StartError
-from capsvc.grants import Audience, Fact, Grant, KeyInfo, Minted, Revocation, TokenRow, TokenTarget
+from capsvc.grants import (
+    Audience,
+    BakeryKey,
+    Discharger,
+    Fact,
+    Grant,
+    KeyInfo,
+    Minted,
+    Revocation,
+    TokenRow,
+    TokenTarget,
+)
+from capsvc.macaroon.thirdparty import key_text
 from capsvc.secretfiles import write_new_secret
 from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import Minter, TokenFilter
@@ -88,7 +101,9 @@ class Authority:
         self._requests = RequestContexts()
         self._keeping = Keeping(master, audit)
         self._listing = Listing(store, self._follower.view, self._now)
-        self._public_key = base64.b64encode(proved_public_key(master, store.box_keys())).decode()
+        self._registering = Registering(master, audit)
+        self._pairs = PairKeeping(master, audit)
+        self._exchanging = Exchanging(audit, settings.issuer_url)
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock = time.time, make: bool = True) -> Self:
@@ -277,6 +292,31 @@ class Authority:
         with _as_request_error():
             return self._listing.tokens(TokenFilter(audience, subject, minted_by, branch), after, limit)
 
+    def exchange(self, bundle: str, *, credential: Credential | None = None) -> Minted:
+        """Exchange a discharged bundle for a token without third-party caveats, for services that verify by themselves.
+
+        Nothing that restricts the bundle is lost. Revoking the bundle's root, or anything that it was made from or
+        depends on, revokes the token and what comes of it.
+
+        Raises:
+            Denied: the bundle is not good; ``invalid-token`` also where the credential does not cover it, ``too-large``
+                where the token would be past a bound.
+            RequestError: ``forbidden`` for the audience ``capsvc``, ``unavailable``.
+
+        """
+        presented, view = self._decider.presenter.present(bundle)
+        now = self._clock()
+        if credential is not None:
+            try:
+                credential.permits(self._decider.target(presented, view, now))
+            except Denied:
+                raise Denied("invalid-token") from None
+        if presented.key.audience == ADMINISTRATORS:
+            raise RequestError("forbidden", "A credential of the service itself is not exchanged.")
+        source = self._decider.source(presented, view, now)
+        token, record = self._exchanging.make(source, None if credential is None else credential.minter)
+        return self._run(lambda tx, at: self._exchanging.write(tx, source, token, record, at))
+
     # Revocation.
 
     def revoke(
@@ -374,6 +414,85 @@ class Authority:
         minter = None if credential is None else credential.minter
         return self._run(lambda tx, now: self._keeping.rotate(tx, audience, now, minter))
 
+    # Third parties.
+
+    def dischargers(self) -> tuple[Discharger, ...]:
+        """Return every registered discharger, oldest first."""
+        return tuple([discharger_of(record) for record in self._view().registry.dischargers])
+
+    def discharger(self, name: str) -> Discharger | None:
+        """Return a registered discharger."""
+        return next((one for one in self.dischargers() if one.name == name), None)
+
+    def add_discharger(
+        self,
+        *,
+        name: str,
+        location: str,
+        public_key: str,
+        next_public_key: str | None = None,
+        credential: Credential | None = None,
+    ) -> Discharger:
+        """Register a third party whom roots may ask, its keys (standard base64) pinned.
+
+        The registration counts for roots minted from now on; where it was removed this very second, the call waits.
+
+        Raises `RequestError` ``bad-request`` ``exists`` ``unavailable``.
+        """
+        asked = NewDischarger.checked(name, location, public_key, next_public_key)
+        minter = None if credential is None else credential.minter
+        return self._run_in_time(lambda tx, now: self._registering.add(tx, asked, now, minter))
+
+    def set_discharger(
+        self,
+        name: str,
+        *,
+        public_key: str | None = None,
+        next_public_key: str | None = None,
+        clear_next: bool = False,
+        credential: Credential | None = None,
+    ) -> Discharger:
+        """Change a discharger's keys: those not given stay; ``clear_next`` drops the replacement.
+
+        A key that goes takes with it, at once and for good, what depends on it.
+
+        Raises `RequestError` ``bad-request`` ``not-found`` ``exists`` ``unavailable``.
+        """
+        asked = KeyChange.checked(public_key, next_public_key, clear_next=clear_next)
+        minter = None if credential is None else credential.minter
+        return self._run_in_time(lambda tx, now: self._registering.change(tx, name, asked, now, minter))
+
+    def remove_discharger(self, name: str, *, credential: Credential | None = None) -> None:
+        """Remove a discharger: what depends on it is dead when this returns, and stays so.
+
+        Raises `RequestError` ``not-found`` ``unavailable``.
+        """
+        minter = None if credential is None else credential.minter
+        if not _can_exist(name):
+            raise RequestError("not-found")
+        self._run(lambda tx, now: self._registering.remove(tx, name, now, minter))
+
+    def bakery_keys(self) -> tuple[BakeryKey, ...]:
+        """Return the installation's own key pairs' public halves, oldest first."""
+        with _as_request_error():
+            return tuple([bakery_key(record) for record in self._store.box_keys()])
+
+    def add_bakery_key(self, *, credential: Credential | None = None) -> BakeryKey:
+        """Make the key pair that is to be active next, so that dischargers can be told of it before.
+
+        Raises `RequestError` ``exists`` ``unavailable``.
+        """
+        minter = None if credential is None else credential.minter
+        return self._run(lambda tx, now: self._pairs.add_next(tx, now, minter))
+
+    def rotate_bakery_key(self, *, credential: Credential | None = None) -> BakeryKey:
+        """Make the next key pair, or a fresh one, the active one; what was sealed under the former stays good.
+
+        Raises `RequestError` ``unavailable``.
+        """
+        minter = None if credential is None else credential.minter
+        return self._run(lambda tx, now: self._pairs.rotate(tx, now, minter))
+
     # The installation.
 
     @property
@@ -383,8 +502,8 @@ class Authority:
 
     @property
     def public_key(self) -> str:
-        """The installation's Curve25519 public key, in standard base64."""
-        return self._public_key
+        """The installation's Curve25519 public key, in standard base64. Raises `RequestError` ``unavailable``."""
+        return key_text(self._view().registry.public_key)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -438,6 +557,17 @@ class Authority:
         """Do a write; return when it is durable."""
         with _as_request_error():
             return self._store.write(lambda tx: work(tx, self._now())).result()
+
+    def _run_in_time(self, work: Callable[[Transaction, int], T]) -> T:
+        """Do a write that may have to wait for the clock to pass a second."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._run(work)
+            except TooEarlyError:
+                if time.monotonic() >= deadline:
+                    raise RequestError("unavailable", "It was removed this very second; try again.") from None
+            time.sleep(POLL)
 
     def _presented(self, token: str) -> tuple[Presented, View]:
         try:

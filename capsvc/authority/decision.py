@@ -18,6 +18,7 @@ off.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -27,7 +28,8 @@ from capsvc.authority.branches import branch_text
 from capsvc.authority.instants import NANOSECONDS, aware
 from capsvc.authority.keys import REVOKED
 from capsvc.authority.presented import Presented, Presenter
-from capsvc.authority.reading import DISCHARGE, SATISFIED, TIME, Check, ParsedCaveats, Reading, read
+from capsvc.authority.reading import DISCHARGE, SATISFIED, STATEMENT, TIME, Check, ParsedCaveats, Reading, read
+from capsvc.authority.registry import Asked
 from capsvc.authority.view import View
 from capsvc.errors import Denied
 from capsvc.grants import Grant, Verdict
@@ -46,7 +48,7 @@ from caveats import (
     upper_bound,
 )
 
-__all__ = ["ADMINISTRATORS", "Decider", "ReadContext", "Ruling", "first_refusal", "with_prefix"]
+__all__ = ["ADMINISTRATORS", "Decider", "ReadContext", "Ruling", "Source", "first_refusal", "with_prefix"]
 
 ADMINISTRATORS: Final = "capsvc"
 """The audience of the service's own credentials."""
@@ -67,6 +69,15 @@ class Ruling(NamedTuple):
     grant: Grant
     vocabulary: Vocabulary
     expires_at: int
+
+
+class Source(NamedTuple):
+    """A bundle that may be exchanged: its root, what it asks of dischargers, their discharges, what all of it says."""
+
+    presented: Presented
+    asked: Mapping[int, Asked | None]
+    matched: tuple[VerifiedMacaroon, ...]
+    reading: Reading
 
 
 class ReadContext(NamedTuple):
@@ -113,7 +124,8 @@ class Decider:
         vocabulary = view.vocabulary  # read once: another thread may replace it
         if not isinstance(known, Ruling) or known.vocabulary is not vocabulary:
             known = None
-            reading = _read(self._parsed_for(vocabulary, audience), presented, presented.match())
+            asked = presented.asked(view.registry)
+            reading = _read(self._parsed_for(vocabulary, audience), presented, presented.match(asked), asked)
         else:
             reading = known.reading
         try:
@@ -138,9 +150,39 @@ class Decider:
             ruling = ruling._replace(grant=replace(ruling.grant, verdicts=told))
         return presented, ruling
 
+    def target(self, presented: Presented, view: View, now: float) -> dict[str, str | int | None]:
+        """Return what an exchange acts on: audience, subject, seconds left (rounded up) and facts of the source."""
+        try:
+            asked = presented.asked(view.registry)
+            matched = presented.match(asked)
+        except Denied:  # which the exchange comes to in its turn, if the credential covers it
+            asked, matched = {}, ()
+        reading = _read(self._parsed_for(view.vocabulary, presented.key.audience), presented, matched, asked)
+        audience = view.audiences.get(presented.key.audience)
+        ttl = None
+        if reading.earliest_bound is not None and audience is not None:
+            longest = (presented.identifier.issued_at + audience.max_ttl) * NANOSECONDS
+            ttl = math.ceil((min(reading.earliest_bound, longest) - now * NANOSECONDS) / NANOSECONDS)
+        facts = {f"for.{name}": value for name, value in reading.facts.items()}  # the subject among them
+        return {**facts, "for.audience": presented.key.audience, "for.ttl": ttl}
+
+    def source(self, presented: Presented, view: View, now: float) -> Source:
+        """Judge a bundle for exchange: steps 4 to 6, and of step 8 what facts and declarations say. Raises `Denied`.
+
+        Every other caveat goes along unjudged: it is for a request that is yet to come.
+        """
+        asked = presented.asked(view.registry)
+        matched = presented.match(asked)
+        reading = _read(self._parsed_for(view.vocabulary, presented.key.audience), presented, matched, asked)
+        _check_revocation(presented, reading, view)
+        _check_time(presented, reading, view, now)
+        self._check_swept(presented, reading, view)
+        _check_caveats([one for one in reading.open_checks if one.about == STATEMENT], {})
+        return Source(presented, asked, matched, reading)
+
     def _check_swept(self, presented: Presented, reading: Reading, view: View) -> None:
         """Step 6, where the clock lies behind a sweep: what expired by then may be revoked, and that forgotten."""
-        if reading.issuer_bound is None or reading.issuer_bound >= view.swept * NANOSECONDS:
+        if reading.earliest_bound is None or reading.earliest_bound >= view.swept * NANOSECONDS:
             return
         try:
             kept = view.sweep_ended and self._kept(presented.identifier.tid)
@@ -151,7 +193,7 @@ class Decider:
 
     def reading_of(self, presented: Presented, view: View) -> Reading:
         """Return what a root's own caveats say, its discharges aside: whose it is, not whether it is any good."""
-        return _read(self._parsed_for(view.vocabulary, presented.key.audience), presented, ())
+        return _read(self._parsed_for(view.vocabulary, presented.key.audience), presented, (), {})
 
     def _parsed_for(self, vocabulary: Vocabulary, audience: str) -> ParsedCaveats:
         """Return the parsed caveats of that audience's vocabulary; the administrators' is larger."""
@@ -170,8 +212,14 @@ def with_prefix(grant: Grant, presented: Presented) -> Grant:
     return replace(grant, kid=presented.key.kid, branches=branches)
 
 
-def _read(parsed: ParsedCaveats, presented: Presented, matched: tuple[VerifiedMacaroon, ...]) -> Reading:
-    return read(parsed, presented.key.audience, presented.root, presented.identifier.issuer_caveats, matched)
+def _read(
+    parsed: ParsedCaveats,
+    presented: Presented,
+    matched: tuple[VerifiedMacaroon, ...],
+    asked: Mapping[int, Asked | None],
+) -> Reading:
+    count = presented.identifier.issuer_caveats
+    return read(parsed, presented.key.audience, presented.root, count, matched, asked=asked)
 
 
 def _check_revocation(presented: Presented, reading: Reading, view: View) -> None:
@@ -250,7 +298,9 @@ def _grant(presented: Presented, reading: Reading, expires_at: int) -> Grant:
         aware(presented.identifier.issued_at),
         aware(expires_at),
         MappingProxyType(facts),
-        NOTHING_DECLARED,
+        MappingProxyType({who: MappingProxyType(what) for who, what in reading.declared.items()})
+        if reading.declared
+        else NOTHING_DECLARED,
         tuple([one.text for one in reading.checks if one.source != DISCHARGE and one.caveat is not None]),
     )
 

@@ -11,7 +11,7 @@ __all__ = ["revoke_descendants"]
 
 
 def revoke_descendants(tx: Transaction, exchanged: Iterable[Exchanged], now: int) -> None:
-    """Revoke exchanged tokens and what came of them in turn, at ``now`` (Unix seconds); each has an entry of its own."""
+    """Revoke exchanged tokens and what came of them, at ``now`` (Unix seconds); each has an entry of its own."""
     waiting = list(exchanged)
     while waiting:
         one = waiting.pop()

@@ -10,24 +10,25 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from capsvc.authority.audit import AuditLog
 from capsvc.authority.branches import branch_of
 from capsvc.authority.decision import ADMINISTRATORS
 from capsvc.authority.instants import END_OF_TIME, NANOSECONDS, aware, seconds_of
-from capsvc.authority.keys import SigningKey, opened
+from capsvc.authority.keys import ACTIVE, SigningKey, opened
+from capsvc.authority.registry import Registry
 from capsvc.authority.seal import MasterKey
 from capsvc.authority.view import View
 from capsvc.errors import RequestError, TokenError
 from capsvc.grants import Fact, Minted
 from capsvc.macaroon import build
-from capsvc.macaroon.bundle import MAX_CAVEAT_OCTETS, MAX_CAVEATS, MAX_TOKEN_OCTETS
+from capsvc.macaroon.bundle import MAX_CAVEAT_OCTETS, MAX_CAVEATS, MAX_DISCHARGES, MAX_TOKEN_OCTETS
 from capsvc.macaroon.decode import SIGNATURE_OCTETS
 from capsvc.macaroon.encoding import b64decode, b64encode
 from capsvc.macaroon.identifier import Identifier
 from capsvc.store.protocol import Transaction
-from capsvc.store.records import Minter, TokenRecord
+from capsvc.store.records import Dependency, DischargerRecord, Minter, TokenRecord
 from caveats import (
     Caveat,
     CaveatError,
@@ -42,10 +43,20 @@ from caveats import (
     upper_bound,
 )
 
-__all__ = ["MintRequest", "Minting", "TooEarlyError", "check_request", "check_subject"]
+__all__ = [
+    "MintRequest",
+    "Minting",
+    "TooEarlyError",
+    "check_request",
+    "check_subject",
+    "last_branch",
+    "minted",
+    "new_token_id",
+]
 
 TOKEN_ID_OCTETS: Final = 16
 LABEL_CHARACTERS: Final = 200
+MAX_CONDITION_OCTETS: Final = 900  # of a third party's caveat id of 1,024, which also holds keys, nonce and root key
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +74,32 @@ class MintRequest:
     facts: Mapping[str, Fact]
     caveats: tuple[Caveat, ...]
     texts: tuple[str, ...]
+    third_parties: tuple[ThirdParty, ...]
     label: str | None
     minter: Minter | None
 
 
+class ThirdParty(NamedTuple):
+    """A registered discharger's location, and the whole condition that is put to him."""
+
+    location: str
+    condition: str
+
+
+class Made(NamedTuple):
+    """A token, the row that is kept of it, and of its third parties those that were asked and on what it depends."""
+
+    minted: Minted
+    record: TokenRecord
+    dischargers: tuple[DischargerRecord, ...]
+    dependencies: tuple[Dependency, ...]
+
+
 class TooEarlyError(Exception):
-    """The clock has not passed the subject's revocation watermark: mint again when it has."""
+    """What a token rests on is not so yet, or no longer: try again in a moment.
+
+    The clock has not passed the subject's revocation watermark or the second of a registration, or that was changed.
+    """
 
 
 def check_request(
@@ -104,10 +135,11 @@ def check_request(
     _check_size(caveats)
     stated = _stated(vocabulary, subject, facts or {})
     requested = [_requested(vocabulary, text) for text in caveats]
-    if third_party:
-        _check_third_parties(third_party)
-        raise RequestError("discharger-unknown")
-    if 1 + len(stated) + len(requested) > MAX_CAVEATS:
+    thirds = [_third_party(entry) for entry in third_party]
+    for third in thirds:
+        if view.registry.at(third.location) is None:
+            raise RequestError("discharger-unknown")
+    if 1 + len(stated) + len(requested) + len(thirds) > MAX_CAVEATS or len(thirds) > MAX_DISCHARGES:
         raise _too_many()
     plain = {fact.attribute: fact.operand for fact in stated if fact.attribute != "sub"}
     kept = {name: value for name, value in plain.items() if isinstance(value, (str, int))}
@@ -119,6 +151,7 @@ def check_request(
         facts=kept,
         caveats=(*stated, *requested),
         texts=(*map(encode, stated), *caveats),  # what parses is in its one spelling already
+        third_parties=tuple(thirds),
         label=label,
         minter=minter,
     )
@@ -135,7 +168,9 @@ def _check_size(caveats: Sequence[str]) -> None:
 
 
 def _too_many() -> RequestError:
-    return RequestError("too-large", f"A token has at most {MAX_CAVEATS} caveats.")
+    return RequestError(
+        "too-large", f"A token has at most {MAX_CAVEATS} caveats, {MAX_DISCHARGES} of them third parties'."
+    )
 
 
 def _check_label(label: str | None) -> None:
@@ -211,25 +246,29 @@ def _requested(vocabulary: Vocabulary, text: str) -> Caveat:
     return caveat
 
 
-def _check_third_parties(asked: Sequence[object]) -> None:
-    """Check the shape of each, and what a condition may be: names to declare come in a field of their own."""
-    for entry in asked:
-        condition, names = _third_party(entry)
-        if condition.startswith("need-declared"):
-            raise CaveatError("caveat-malformed", "Names that must be declared stand in declare, not in the condition.")
-        if len(set(names)) != len(names):
-            raise CaveatError("caveat-malformed", "Each name in declare stands there once.")
-        for name in names:
-            declare(name, "")
+def _third_party(entry: object) -> ThirdParty:
+    """Return what is asked of a third party as HTTP asks for it: names to declare come in a field of their own."""
+    if not isinstance(entry, Mapping) or not entry.keys() <= {"location", "condition", "declare"}:
+        raise _misshapen()
+    location, condition, names = entry.get("location"), entry.get("condition"), entry.get("declare") or []
+    if not isinstance(location, str) or not isinstance(condition, str) or not _are_texts(names):
+        raise _misshapen()
+    if not condition or not all(" " <= character <= "~" for character in condition):
+        raise CaveatError("caveat-malformed", "A condition is printable ASCII, and not empty.")
+    if condition.startswith("need-declared"):
+        raise CaveatError("caveat-malformed", "Names that must be declared stand in declare, not in the condition.")
+    if len(set(names)) != len(names):
+        raise CaveatError("caveat-malformed", "Each name in declare stands there once.")
+    for name in names:
+        declare(name, "")
+    whole = f"need-declared {','.join(names)} {condition}" if names else condition
+    if len(whole) > MAX_CONDITION_OCTETS:
+        raise CaveatError("caveat-malformed", f"A condition and its names have at most {MAX_CONDITION_OCTETS} octets.")
+    return ThirdParty(location, whole)
 
 
-def _third_party(entry: object) -> tuple[str, list[str]]:
-    """Return the condition and the names to declare of what is asked for as HTTP asks for it."""
-    if isinstance(entry, Mapping) and entry.keys() <= {"location", "condition", "declare"}:
-        location, condition, names = entry.get("location"), entry.get("condition"), entry.get("declare") or []
-        if isinstance(location, str) and isinstance(condition, str) and _are_texts(names):
-            return condition, list(names)
-    raise RequestError("bad-request", "A third party is asked for by location, condition and, if need be, declare.")
+def _misshapen() -> RequestError:
+    return RequestError("bad-request", "A third party is asked for by location, condition and, if need be, declare.")
 
 
 def _are_texts(names: object) -> bool:
@@ -245,30 +284,19 @@ class Minting:
         self._audit = audit
         self._issuer = issuer
 
-    def make(self, request: MintRequest, key: SigningKey, now: int) -> tuple[Minted, TokenRecord]:
-        """Make a token under a key, and the row that is kept of it. Raises `RequestError` ``too-large``."""
+    def make(self, request: MintRequest, key: SigningKey, registry: Registry, now: int) -> Made:
+        """Make a token under a key. Raises `RequestError` ``too-large``, or ``discharger-unknown`` if one has gone."""
         ends = now + request.ttl if request.ttl is not None else request.expires_at or 0
         until = compare(Vocabulary.built_in(), "time", "<", ends)
         caveats, texts = (until, *request.caveats), (encode(until), *request.texts)
-        token_id = b64encode(secrets.token_bytes(TOKEN_ID_OCTETS))
-        found = Identifier(key.kid, token_id, now, len(texts))
+        dischargers, thirds, dependencies = _sealed(request.third_parties, registry)
+        token_id = new_token_id()
+        found = Identifier(key.kid, token_id, now, len(texts) + len(thirds))
         try:
-            token = build.mint(key.root, self._issuer, found.encode(), texts)
+            token = build.mint(key.root, self._issuer, found.encode(), texts, thirds)
         except TokenError as error:
             raise RequestError(error.code) from None
         bounds = [bound for bound in map(upper_bound, caveats) if bound is not None]
-        expires_at = min(bounds) // NANOSECONDS
-        minted = Minted(
-            token=token,
-            id=token_id,
-            audience=request.audience,
-            subject=request.subject,
-            facts=request.facts,
-            label=request.label,
-            issued_at=aware(now),
-            expires_at=aware(expires_at),
-            caveats=texts,
-        )
         record = TokenRecord(
             id=token_id,
             kid=key.kid,
@@ -277,19 +305,19 @@ class Minting:
             facts=request.facts,
             label=request.label,
             issued_at=now,
-            expires_at=expires_at,
+            expires_at=min(bounds) // NANOSECONDS,
             caveats=texts,
-            branch=branch_of(b64decode(token)[-SIGNATURE_OCTETS:]),
+            branch=last_branch(token),
             minter=request.minter,
         )
-        return minted, record
+        return Made(minted(token, record), record, dischargers, dependencies)
 
-    def write(self, tx: Transaction, request: MintRequest, made: tuple[Minted, TokenRecord] | None, now: int) -> Minted:
+    def write(self, tx: Transaction, request: MintRequest, made: Made | None, registry: Registry, now: int) -> Minted:
         """Write a made token down; make it anew if its key is no longer the active one.
 
         Raises:
             RequestError: ``unavailable`` while the audience has no active key.
-            TooEarlyError: while the clock has not passed the subject's watermark.
+            TooEarlyError: while the clock has not passed the subject's watermark, or a third party is another.
 
         """
         if request.subject is not None:
@@ -297,17 +325,73 @@ class Minting:
             if mark is not None and mark.before is not None and now <= mark.before:
                 raise TooEarlyError
         kid = tx.active_kid(request.audience)
-        if made is None or made[1].kid != kid:
-            made = self.make(request, self._active(tx, kid), now)
-        minted, record = made
+        if made is None or made.record.kid != kid:
+            made = self.make(request, self._active(tx, kid), registry, now)
+        record = made.record
+        if made.dependencies:
+            _check_registered(tx, made)
+            tx.insert_dependencies(record.id, record.issued_at, made.dependencies)
         tx.insert_token(record)
         self._audit.append(
             tx, at=now, action="mint", target=record.id, audience=record.audience, minter=record.minter, kid=record.kid
         )
-        return minted
+        return made.minted
 
     def _active(self, tx: Transaction, kid: str | None) -> SigningKey:
         record = None if kid is None else tx.key(kid)
         if record is None:
             raise RequestError("unavailable", "The audience has no active key; rotate its keys.")
         return opened(self._master, record)
+
+
+def new_token_id() -> str:
+    """Return a fresh token id: 128 random bits as 22 characters of base64url."""
+    return b64encode(secrets.token_bytes(TOKEN_ID_OCTETS))
+
+
+def last_branch(token: str) -> bytes:
+    """Return the branch of the last point of a token that we made."""
+    return branch_of(b64decode(token)[-SIGNATURE_OCTETS:])
+
+
+def minted(token: str, record: TokenRecord) -> Minted:
+    """Return a fresh token as its minter gets it."""
+    return Minted(
+        token=token,
+        id=record.id,
+        audience=record.audience,
+        subject=record.subject,
+        facts=record.facts,
+        label=record.label,
+        issued_at=aware(record.issued_at),
+        expires_at=aware(record.expires_at),
+        caveats=record.caveats,
+    )
+
+
+def _sealed(
+    asked: Sequence[ThirdParty], registry: Registry
+) -> tuple[tuple[DischargerRecord, ...], list[build.ThirdPartyCaveat], tuple[Dependency, ...]]:
+    """Return the dischargers that are asked, the caveats for them, and what the token depends on."""
+    dischargers: list[DischargerRecord] = []
+    caveats: list[build.ThirdPartyCaveat] = []
+    dependencies: list[Dependency] = []
+    for third in asked:
+        found = registry.at(third.location)
+        if found is None:
+            raise RequestError("discharger-unknown")
+        caveat, dependency = registry.seal(found, third.condition)
+        dischargers.append(found)
+        caveats.append(caveat)
+        dependencies.append(dependency)
+    return tuple(dischargers), caveats, tuple(dependencies)
+
+
+def _check_registered(tx: Transaction, made: Made) -> None:
+    """Raise `TooEarlyError` unless every discharger is registered as when the token was made, and counts for it."""
+    for one in made.dischargers:
+        if tx.discharger(one.name) != one or made.record.issued_at < one.since:
+            raise TooEarlyError
+    ours = {pair.public for pair in tx.box_keys() if pair.state == ACTIVE}
+    if not {dependency.pair for dependency in made.dependencies} <= ours:
+        raise TooEarlyError

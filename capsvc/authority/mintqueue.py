@@ -14,7 +14,7 @@ from capsvc.errors import RequestError
 from capsvc.grants import Minted
 from capsvc.store.protocol import Store, StoreUnavailable
 
-__all__ = ["MintQueue"]
+__all__ = ["PATIENCE", "POLL", "MintQueue"]
 
 PATIENCE: Final = 1.5  # seconds of real time that a mint waits for the clock to pass its subject's watermark
 POLL: Final = 0.05  # seconds
@@ -53,10 +53,11 @@ class MintQueue:
         request = mint.request
         try:
             now = self._clock()
-            key = self._follow().active_key(request.audience)
+            view = self._follow()
+            key, registry = view.active_key(request.audience), view.registry
             # Made here, so that the transaction is short; made anew there if the key is no longer the active one.
-            made = None if key is None else self._minting.make(request, key, now)
-            written = self._store.write(lambda tx: self._minting.write(tx, request, made, now))
+            made = None if key is None else self._minting.make(request, key, registry, now)
+            written = self._store.write(lambda tx: self._minting.write(tx, request, made, registry, now))
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the future
             mint.outcome.set_exception(_told(error))
             return
@@ -98,7 +99,7 @@ class MintQueue:
 def _told(error: BaseException) -> BaseException:
     """Return the error that callers know."""
     if isinstance(error, TooEarlyError):
-        return RequestError("unavailable", "The subject was revoked this very second; try again.")
+        return RequestError("unavailable", "The subject or a third party was changed this very second; try again.")
     if isinstance(error, StoreUnavailable):
         told = RequestError("unavailable")
         told.__cause__ = error

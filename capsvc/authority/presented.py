@@ -5,11 +5,13 @@ What is proved is remembered by the bundle's text, bounded; that skips work, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from capsvc.authority.branches import branch_of, branches_from
 from capsvc.authority.keys import SigningKey
+from capsvc.authority.registry import Asked, Registry
 from capsvc.authority.view import View
 from capsvc.errors import Denied, TokenError
 from capsvc.macaroon import identifier
@@ -21,6 +23,8 @@ from capsvc.macaroon.identifier import Identifier
 from capsvc.store.protocol import StoreUnavailable
 
 __all__ = ["Presented", "Presenter"]
+
+NOTHING_ASKED: Final[Mapping[int, Asked | None]] = MappingProxyType({})
 
 SEEN: Final = 16_384  # hashes of bundles that were shown once
 YOUNG: Final = 1024  # bundles; twice as many are remembered at most
@@ -46,11 +50,17 @@ class Presented:
     def __repr__(self) -> str:
         return f"<Presented {self.identifier.tid}>"
 
-    def match(self) -> tuple[VerifiedMacaroon, ...]:
-        """Do step 4. Raises `Denied`."""
+    def asked(self, registry: Registry) -> Mapping[int, Asked | None]:
+        """Return what the issuer's third-party caveats ask, by their positions; None for one that does not open."""
+        if not self.needs_discharges:
+            return NOTHING_ASKED
+        return registry.asked(self.root.macaroon.caveats[: self.identifier.issuer_caveats], self.identifier.issued_at)
+
+    def match(self, asked: Mapping[int, Asked | None]) -> tuple[VerifiedMacaroon, ...]:
+        """Do step 4: the discharges, in the order of the caveats that they answer. Raises `Denied`."""
         if not self.needs_discharges:
             return ()
-        return match(self.root, self.discharges, self.identifier.issuer_caveats)
+        return match(self.root, self.discharges, {position for position, one in asked.items() if one is None})
 
     def branches(self) -> tuple[bytes, ...]:
         """Return the branches of the root's chain points, from the last issuer caveat's to the last."""

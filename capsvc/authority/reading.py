@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from capsvc.authority.registry import Asked
 from capsvc.grants import Fact
 from capsvc.macaroon.chain import VerifiedMacaroon
 from capsvc.macaroon.decode import RawCaveat
@@ -26,7 +27,18 @@ from caveats import (
     upper_bound,
 )
 
-__all__ = ["DISCHARGE", "HOLDER", "ISSUER", "SATISFIED", "TIME", "Check", "ParsedCaveats", "Reading", "read"]
+__all__ = [
+    "DISCHARGE",
+    "HOLDER",
+    "ISSUER",
+    "SATISFIED",
+    "STATEMENT",
+    "TIME",
+    "Check",
+    "ParsedCaveats",
+    "Reading",
+    "read",
+]
 
 ISSUER: Final = "issuer"
 HOLDER: Final = "holder"
@@ -37,14 +49,18 @@ SATISFIED: Final = "satisfied"
 TIME: Final = "time"
 CLOCK: Final = "clock"
 TARGET: Final = "target"
+STATEMENT: Final = "statement"
 OTHER: Final = "other"
+
+DECLARED: Final = b"declared"  # the first word of what a discharger states
 
 
 class Check(NamedTuple):
     """One caveat of one macaroon. ``settled`` is its verdict where neither clock nor request can change it, else None.
 
     ``caveat`` is None for what does not parse and for a third party's; both are settled. ``about`` says what it asks
-    for: the time (which step 6 judges), the clock, the target of an administrator's request, or else the request.
+    for: the time (which step 6 judges), the clock, the target of an administrator's request, what issuer or dischargers
+    state, or else the request.
     """
 
     text: str
@@ -99,10 +115,11 @@ class ParsedCaveats:
         try:
             caveat = parse(octets, self.vocabulary, discharge=source == DISCHARGE)
         except CaveatError as error:
-            return _Known(Check(printable(octets), source, None, error.code, OTHER))
+            about = STATEMENT if octets.partition(b" ")[0] == DECLARED else OTHER
+            return _Known(Check(printable(octets), source, None, error.code, about))
         text = octets.decode("ascii")  # as all that is accepted
-        if isinstance(caveat, Declared):  # in a discharge; reported nowhere, since no discharger is registered
-            return _Known(Check(text, source, caveat, SATISFIED, OTHER))
+        if isinstance(caveat, Declared):  # in a discharge; it restricts nothing
+            return _Known(Check(text, source, caveat, SATISFIED, STATEMENT))
         upper, lower = upper_bound(caveat), lower_bound(caveat)
         if upper is not None or lower is not None:
             return _Known(Check(text, source, caveat, None, TIME), upper, lower, timed=True)
@@ -114,7 +131,7 @@ class ParsedCaveats:
         attribute = self.vocabulary.get(caveat.attribute) if isinstance(caveat, Comparison) else None
         fact = attribute is not None and attribute.fact
         return _Known(
-            unsettled,
+            unsettled._replace(about=STATEMENT) if fact else unsettled,
             states=fact and unsettled.source == ISSUER and isinstance(caveat, Comparison) and caveat.operator == "=",
             of_token=fact or (attribute is not None and attribute.source == "audience"),
             fact=fact,
@@ -130,7 +147,7 @@ def _about(caveat: Caveat) -> str:
 
 def _third(raw: RawCaveat, source: str) -> _Known:
     """Return a third party's caveat, whose discharge step 4 has matched; it is named by its location."""
-    return _Known(Check(printable(raw.location or b""), source, None, SATISFIED, OTHER))
+    return _Known(Check(printable(raw.location or b""), source, None, SATISFIED, STATEMENT))
 
 
 class Reading:
@@ -140,6 +157,7 @@ class Reading:
         "_target_checks",
         "asks_clock",
         "checks",
+        "declared",
         "earliest_bound",
         "facts",
         "issuer_bound",
@@ -156,6 +174,8 @@ class Reading:
         self.open_checks: list[Check] = []
         """All that is not satisfied for good and that step 6 does not judge."""
         self._target_checks: list[Check] | None = None
+        self.declared: dict[str, dict[str, str]] = {}
+        """What dischargers state of what the issuer asked them to state, by their names."""
         self.asks_clock = False
         self.issuer_bound: int | None = None
         self.earliest_bound: int | None = None
@@ -173,6 +193,16 @@ class Reading:
                 open_checks.append(one)
                 if one.about == CLOCK:
                     self.asks_clock = True
+
+    def hear(self, caveats: list[_Known], asked: Asked) -> list[_Known]:
+        """Take in what a discharge declares of what was asked; return its caveats, what contradicts settled."""
+        heard = self.declared.setdefault(asked.discharger, {})
+        return [_heard(known, asked.names, heard) for known in caveats]
+
+    def miss(self, position: int) -> None:
+        """Let the root's third-party caveat at a position fail, after all others: a name was not declared."""
+        missed = self.checks[position] = self.checks[position]._replace(settled="discharge-invalid")
+        self.open_checks.append(missed)
 
     def _bound(self, known: _Known) -> None:
         upper, lower = known.upper, known.lower
@@ -202,8 +232,14 @@ def read(
     root: VerifiedMacaroon,
     issuer_caveats: int,
     discharges: Sequence[VerifiedMacaroon],
+    *,
+    asked: Mapping[int, Asked | None],
 ) -> Reading:
-    """Read a root, whose first ``issuer_caveats`` are the issuer's, and its matched discharges."""
+    """Read a root, whose first ``issuer_caveats`` are the issuer's, and its matched discharges.
+
+    ``asked`` is what the issuer's third-party caveats ask, by their positions; the discharges of the root's caveats
+    come first, in the caveats' order.
+    """
     caveats = root.macaroon.caveats
     issued = parsed.known(caveats[:issuer_caveats], ISSUER)
     reading = Reading(_stated(issued))
@@ -212,9 +248,33 @@ def read(
     reading.issuer_bound = reading.earliest_bound
     if len(caveats) > issuer_caveats:
         reading.add(parsed.known(caveats[issuer_caveats:], HOLDER), said)
-    for discharge in discharges:
-        reading.add(parsed.known(discharge.macaroon.caveats, DISCHARGE), said)
+    silent: list[int] = []
+    answers = [position for position, caveat in enumerate(caveats) if caveat.vid is not None] if discharges else []
+    for index, discharge in enumerate(discharges):
+        known = parsed.known(discharge.macaroon.caveats, DISCHARGE)
+        question = asked.get(answers[index]) if index < len(answers) else None  # a nested discharge states nothing
+        if question is not None and question.names:
+            known = reading.hear(known, question)
+            if not _declared_names(known).issuperset(question.names):
+                silent.append(answers[index])
+        reading.add(known, said)
+    for position in silent:
+        reading.miss(position)
     return reading
+
+
+def _heard(known: _Known, names: tuple[str, ...], heard: dict[str, str]) -> _Known:
+    """Return a caveat of a discharge; what it declares of ``names`` is remembered, and may not differ."""
+    caveat = known.check.caveat
+    if not isinstance(caveat, Declared) or caveat.name not in names:
+        return known
+    if heard.setdefault(caveat.name, caveat.value) == caveat.value:
+        return known
+    return known._replace(check=known.check._replace(settled="fact-conflict"))
+
+
+def _declared_names(caveats: list[_Known]) -> set[str]:
+    return {known.check.caveat.name for known in caveats if isinstance(known.check.caveat, Declared)}
 
 
 def _stated(issued: list[_Known]) -> dict[str, Fact]:

@@ -8,10 +8,11 @@ declarations are his to make.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from capsvc.authority.keys import ACTIVE
+from capsvc.authority.seal import SealError
 from capsvc.macaroon.build import ThirdPartyCaveat
 from capsvc.macaroon.decode import RawCaveat
 from capsvc.macaroon.thirdparty import Channel, KeyPair, asked_names, read_parties
@@ -47,11 +48,15 @@ def same_place(location: str) -> str:
 class Registry:
     """A snapshot, never changed. Keeps what two key pairs share, which costs most to work out. Shows no secret."""
 
-    def __init__(self, dischargers: Iterable[DischargerRecord], pairs: Mapping[str, Sequence[KeyPair]]) -> None:
-        """Take proved rows, oldest first, and the opened pairs by state."""
+    def __init__(self, dischargers: Iterable[DischargerRecord], pairs: Iterable[tuple[str, KeyPair]]) -> None:
+        """Take proved rows and the opened pairs with their states, oldest first. Raises `SealError` without a pair."""
         self.dischargers = tuple(dischargers)
-        self._pairs = {pair.public: pair for some in pairs.values() for pair in some}
-        self._active = pairs[ACTIVE][-1]
+        self.pairs = tuple(pairs)
+        active = [pair for state, pair in self.pairs if state == ACTIVE]
+        if not active:
+            raise SealError("the installation's key pair is missing")
+        self._active = active[-1]
+        self._pairs = {pair.public: pair for _, pair in self.pairs}
         self._places = {same_place(one.location): one for one in self.dischargers}
         self._keys: dict[bytes, list[_Key]] = {}
         self._channels: dict[tuple[bytes, bytes], Channel] = {}

@@ -11,6 +11,7 @@ from typing import Final
 
 from capsvc.authority.audit import AuditLog
 from capsvc.authority.branches import branch_text
+from capsvc.authority.descending import revoke_descendants
 from capsvc.authority.instants import aware
 from capsvc.authority.keys import REVOKED, moved
 from capsvc.authority.presented import Presented
@@ -49,6 +50,7 @@ class Revoking:
             return _answer(earlier, repeated=True)
         for branch in tx.branches_of(token_id):
             tx.drop_change(branch.seq)
+        revoke_descendants(tx, tx.exchanged_from(token_id), now)
         change = Change("id", row.audience, now, row.expires_at, id=token_id)
         return self._append(tx, change, token_id, now, minter)
 
@@ -103,13 +105,14 @@ class Revoking:
         above = tx.revocation_of_id(token_id) or next((change for change in stored if change.branch in path), None)
         if above is not None:
             return Revocation("branch", presented.key.audience, aware(above.at), repeated=True)
-        below = [change for change in stored if path[-1] in _points(change)]
+        below = [change for change in stored if path[-1] in _points(change.path)]
         acts = sum(change.presented for change in below)
         if by_holder:
             covered = {change.seq for change in below}
             _check_holder([change for change in stored if change.seq not in covered], acts)
         for change in below:
             tx.drop_change(change.seq)
+        revoke_descendants(tx, [one for one in tx.exchanged_from(token_id) if path[-1] in _points(one.path)], now)
         row = tx.token(token_id)
         change = Change(
             "branch",
@@ -150,9 +153,9 @@ def _check_holder(others: list[Change], acts: int) -> None:
         raise RequestError("unavailable", "Too much of this token was revoked by its holders; ask its issuer.")
 
 
-def _points(change: Change) -> tuple[bytes, ...]:
-    """Return the branches on a stored branch's way from the last issuer caveat."""
-    path = change.path or b""
+def _points(path: bytes | None) -> tuple[bytes, ...]:
+    """Return the branches of a stored way from the last issuer caveat."""
+    path = path or b""
     return tuple([path[start : start + 32] for start in range(0, len(path), 32)])
 
 

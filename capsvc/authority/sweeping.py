@@ -42,7 +42,7 @@ def _number(value: bytes | int | str | None) -> int:
 
 
 def _begin(tx: Transaction, now: int, before: int) -> bool:
-    """Take the turn; set the mark before anything goes, and drop the keys whose last token an earlier sweep took.
+    """Take the turn; set the mark before anything goes, and drop the keys and pairs whose last token has gone before.
 
     In one transaction, since every process that sees a higher mark reads the keys anew.
     """
@@ -54,8 +54,11 @@ def _begin(tx: Transaction, now: int, before: int) -> bool:
         tx.set_meta(SWEPT, before)
         for kid in tx.sweepable_keys(before):
             tx.delete_key(kid)
+        for public in tx.idle_box_keys():
+            tx.delete_box_key(public)
     return True
 
 
 def _portion(tx: Transaction, before: int) -> int:
-    return tx.sweep_tokens(before, PORTION) + tx.sweep_changes(before, PORTION)
+    gone = tx.sweep_tokens(before, PORTION) + tx.sweep_changes(before, PORTION)
+    return gone + tx.sweep_removed_keys(before, PORTION)

@@ -11,7 +11,9 @@ import threading
 from typing import Final
 
 from capsvc.authority.declarations import vocabulary_of
-from capsvc.authority.keys import ACTIVE, SigningKey, open_key
+from capsvc.authority.keys import ACTIVE, SigningKey, open_key, open_pair
+from capsvc.authority.pins import proved
+from capsvc.authority.registry import Registry
 from capsvc.authority.seal import MasterKey, SealError
 from capsvc.store.protocol import Store, StoreUnavailable
 from capsvc.store.records import AudienceRecord, Change
@@ -29,7 +31,8 @@ SWEPT_WHOLE: Final = "swept-whole"
 class View:
     """The state at one point of the log. Read by decisions, written by its `Follower` alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
         self.audiences: dict[str, AudienceRecord] = {}
         self.keys: dict[str, SigningKey] = {}
         self.vocabulary = Vocabulary.built_in()
@@ -84,9 +87,9 @@ class Follower:
         self._store = store
         self._master = master
         self._lock = threading.Lock()
-        self._view = View()
         self._cursor = 0
         self._generation = store.generation()
+        self._view = View(self._registry())
         self._view.swept = self._mark(SWEPT)
         self._load_settings()
         self._load_keys()
@@ -119,6 +122,8 @@ class Follower:
             self._load_keys()
         if kinds & {"audience", "attribute"}:
             self._load_settings()
+        if "discharger" in kinds:
+            self._view.registry = self._registry()
         for change in changes:
             self._view.revoke(change)
         if changes:
@@ -132,6 +137,10 @@ class Follower:
     def _load_keys(self) -> None:
         self._view.keys = {key.kid: key for key in (open_key(self._master, row) for row in self._store.signing_keys())}
 
+    def _registry(self) -> Registry:
+        pairs = [(row.state, open_pair(self._master, row)) for row in self._store.box_keys()]
+        return Registry([proved(self._master, row) for row in self._store.dischargers()], pairs)
+
     def _take_sweep(self) -> None:
         swept = self._mark(SWEPT)
         self._view.sweep_ended = swept <= self._mark(SWEPT_WHOLE)
@@ -141,6 +150,7 @@ class Follower:
             # Entries that were not read yet may have gone with the sweep: what they told of is read whole.
             self._load_settings()
             self._load_keys()
+            self._view.registry = self._registry()
 
     def _mark(self, name: str) -> int:
         mark = self._store.meta(name)

@@ -19,6 +19,7 @@ from capsvc.macaroon.chain import extend
 from capsvc.macaroon.decode import RawCaveat, decode, encode
 from capsvc.macaroon.encoding import b64encode
 from capsvc.macaroon.identifier import Identifier
+from capsvc.macaroon.thirdparty import Channel, KeyPair, key_text, read_parties
 
 NOON = 1_795_348_800  # 2026-11-22T12:00:00Z, a Sunday
 ATTRIBUTES: Mapping[str, Mapping[str, object]] = {
@@ -42,6 +43,39 @@ class Clock:
     def __call__(self) -> float:
         """Unix seconds."""
         return self.now
+
+
+class Discharger:
+    """A third party that the authority knows: it opens what was sealed for it, and pymacaroons makes its discharges."""
+
+    def __init__(self, name: str, pair: KeyPair | None = None) -> None:
+        self.name = name
+        self.location = f"https://{name}.example/discharge"
+        self.pair = pair or KeyPair.generate()
+
+    def asks(self, condition: str = "is-known", *names: str) -> dict[str, object]:
+        """What a minter asks of it, as HTTP and `mint` take it."""
+        return {"location": self.location, "condition": condition, "declare": list(names)}
+
+    def questions(self, token: str) -> list[tuple[bytes, bytes, str]]:
+        """The caveat ids that it can open, with the root keys and conditions in them."""
+        found = []
+        for caveat in decode(token).caveats:
+            if caveat.vid is None:
+                continue
+            _, first_party = read_parties(caveat.cid)
+            sealed = Channel.of_third_party(self.pair, first_party).open(caveat.cid)
+            if sealed is not None:
+                found.append((caveat.cid, sealed.root_key, sealed.condition.decode()))
+        return found
+
+    def discharge(self, token: str, *caveats: str | bytes, question: int = 0, **declared: str) -> Macaroon:
+        """An unbound discharge of one of its questions."""
+        caveat_id, root_key, _ = self.questions(token)[question]
+        macaroon = Macaroon(location=self.location, identifier=caveat_id, key=root_key, version=2)
+        for caveat in [*caveats, *(f"declared {name} {value}" for name, value in declared.items())]:
+            macaroon.add_first_party_caveat(caveat)
+        return macaroon
 
 
 class Office:
@@ -90,6 +124,13 @@ class Office:
         for cid, secret in thirds:
             macaroon.add_third_party_caveat(DISCHARGER, secret, cid)
         return str(macaroon.serialize())
+
+    def register(self, name: str = "login", **asked: Any) -> Discharger:
+        """A discharger, registered."""
+        discharger = Discharger(name, asked.pop("pair", None))
+        given = {"location": discharger.location, "public_key": key_text(discharger.pair.public), **asked}
+        self.authority.add_discharger(name=name, **given)
+        return discharger
 
     # The holder and the discharger, both of them pymacaroons.
 

@@ -189,8 +189,8 @@ def test_a_key_that_changes_while_a_token_is_made(office: Any, monkeypatch: pyte
     original = minting.Minting.make
     fresh: list[str] = []
 
-    def rotated_meanwhile(self: Any, request: Any, key: Any, now: int) -> Any:
-        made = original(self, request, key, now)
+    def rotated_meanwhile(self: Any, request: Any, key: Any, registry: Any, now: int) -> Any:
+        made = original(self, request, key, registry, now)
         if not fresh:
             fresh.append("")
             fresh[0] = office.authority.rotate_key("default").kid

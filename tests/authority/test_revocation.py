@@ -364,8 +364,8 @@ def test_a_mint_that_was_under_way_is_not_left_alive(office: Any, monkeypatch: p
     made, go_on = threading.Event(), threading.Event()
     original = minting.Minting.make
 
-    def slowly(self: Any, request: Any, key: Any, now: int) -> Any:
-        result = original(self, request, key, now)
+    def slowly(self: Any, request: Any, key: Any, registry: Any, now: int) -> Any:
+        result = original(self, request, key, registry, now)
         if request.subject == "alice" and not made.is_set():
             made.set()
             assert go_on.wait(30)
