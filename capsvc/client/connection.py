@@ -14,11 +14,38 @@ from capsvc.client.origin import read_origin
 from capsvc.errors import TokenError
 from capsvc.macaroon.encoding import printable
 
-__all__ = ["AsyncConnection", "Connection"]
+__all__ = ["FAILURES", "AsyncConnection", "Connection", "failure", "http_options"]
 
 CREDENTIAL_OCTETS: Final = 32 * 1024  # a bundle's bound
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-]+(?:~[A-Za-z0-9_-]+)*")
-_FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+"""All that httpx raises when a request does not get its answer."""
+
+
+def http_options(*, encrypted: bool, timeout: float) -> dict[str, Any]:
+    """What every httpx client here is made with, that asks an ``encrypted`` address or one of this machine.
+
+    The environment's proxies and certificates count for https alone: over http a proxy would read what is secret.
+    The other end keeps no state with us (no cookies) and sends us nowhere else (no redirects). ``timeout`` is in
+    seconds, for each wait.
+    """
+    return {
+        "timeout": httpx.Timeout(timeout),
+        "follow_redirects": False,
+        "trust_env": encrypted,
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "headers": {"accept": "application/json", "accept-encoding": "identity", "user-agent": "capsvc"},
+    }
+
+
+def failure(error: Exception) -> tuple[str, str]:
+    """The code and, after an address, the words for one of `FAILURES`."""
+    if isinstance(error, httpx.TimeoutException):
+        return "unavailable", "did not answer in time"
+    if isinstance(error, httpx.ProtocolError):
+        return "bad-answer", "does not speak HTTP as it should"
+    reason = printable(str(error).encode("utf-8", "replace"))[:200] or type(error).__name__
+    return "unavailable", f"cannot be reached: {reason}"
 
 
 class _Base:
@@ -33,18 +60,7 @@ class _Base:
         return f"<{type(self).__name__} {self.origin.base}>"
 
     def _options(self) -> dict[str, Any]:
-        """What both httpx clients are made with.
-
-        The environment's proxies and certificates count for https alone: over http a proxy would read the credential.
-        The other end keeps no state with us (no cookies) and sends us nowhere else (no redirects).
-        """
-        return {
-            "timeout": httpx.Timeout(self._timeout),
-            "follow_redirects": False,
-            "trust_env": self.origin.encrypted,
-            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            "headers": {"accept": "application/json", "accept-encoding": "identity", "user-agent": "capsvc"},
-        }
+        return http_options(encrypted=self.origin.encrypted, timeout=self._timeout)
 
     def _request(self, call: Call) -> dict[str, Any]:
         headers = {}
@@ -59,12 +75,8 @@ class _Base:
         return Body(response.status_code, response.headers.get("content-encoding"), self._timeout)
 
     def _unreached(self, error: Exception) -> ServiceError:
-        if isinstance(error, httpx.TimeoutException):
-            return ServiceError(None, "unavailable", f"{self.origin.base} did not answer in time")
-        if isinstance(error, httpx.ProtocolError):
-            return ServiceError(None, "bad-answer", f"{self.origin.base} does not speak HTTP as it should")
-        reason = printable(str(error).encode("utf-8", "replace"))[:200] or type(error).__name__
-        return ServiceError(None, "unavailable", f"cannot reach {self.origin.base}: {reason}")
+        code, reason = failure(error)
+        return ServiceError(None, code, f"{self.origin.base} {reason}")
 
 
 def _checked(credential: str) -> str:
@@ -98,7 +110,7 @@ class Connection(_Base):
                 body = self._body(response)
                 for chunk in response.iter_bytes():
                     body.add(chunk)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._unreached(error) from None
         return read_answer(response.status_code, response.headers.get("content-type", ""), body.octets())
 
@@ -123,7 +135,7 @@ class AsyncConnection(_Base):
                 body = self._body(response)
                 async for chunk in response.aiter_bytes():
                     body.add(chunk)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._unreached(error) from None
         return read_answer(response.status_code, response.headers.get("content-type", ""), body.octets())
 

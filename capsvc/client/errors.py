@@ -1,8 +1,8 @@
-"""What goes wrong between a client and the service."""
+"""What goes wrong between a client and the service, or a third party."""
 
 from __future__ import annotations
 
-__all__ = ["ServiceError"]
+__all__ = ["DischargeError", "ServiceError"]
 
 
 class ServiceError(Exception):
@@ -19,3 +19,23 @@ class ServiceError(Exception):
         self.status = status
         self.code = code
         self.caveat = caveat
+
+
+class DischargeError(ServiceError):
+    """A third party gave no discharge.
+
+    ``.location`` says which, as the token names it. ``.status`` is the HTTP status of what it answered, ``None`` where
+    no answer came or none was asked for. ``.code`` is one of
+
+    - ``unavailable``: it was not reached, too slow, or is failing;
+    - ``bad-answer``: what answered is no discharger, sent a discharge of something else, or would lead elsewhere;
+    - ``discharger-unknown``: no discharger of that location was named, by the caller or by the issuer;
+    - ``interaction-required``: it wants a person or an agent's key, and there is none;
+    - ``expired``: its discharge is over already;
+    - ``too-large``: the discharges lead to more than the limits allow;
+    - its own, in our spelling: ``permission-denied``, ``bad-request``, …; ``discharge-refused`` where it names none.
+    """
+
+    def __init__(self, status: int | None, code: str, location: str, message: str) -> None:
+        super().__init__(status, code, f"{location}: {message}")
+        self.location = location

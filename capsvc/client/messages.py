@@ -17,7 +17,17 @@ from typing import Any, Final, NamedTuple, NoReturn
 from capsvc.client.errors import ServiceError
 from capsvc.macaroon.encoding import printable
 
-__all__ = ["ANSWER_OCTETS", "Answer", "Body", "Call", "encode_body", "read_answer", "unreadable"]
+__all__ = [
+    "ANSWER_OCTETS",
+    "Answer",
+    "Body",
+    "Call",
+    "encode_body",
+    "read_answer",
+    "read_json",
+    "safe_message",
+    "unreadable",
+]
 
 ANSWER_OCTETS: Final = 8 * 1024 * 1024  # a page of 200 token rows, each as large as its limits allow, fits twice
 MESSAGE_CHARACTERS: Final = 300
@@ -57,10 +67,11 @@ def encode_body(call: Call) -> bytes | None:
 class Body:
     """Gathers an answer's octets, within a bound of size and one of time (seconds, by the monotonic clock)."""
 
-    def __init__(self, status: int, encoding: str | None, seconds: float) -> None:
+    def __init__(self, status: int, encoding: str | None, seconds: float, limit: int = ANSWER_OCTETS) -> None:
         if encoding not in {None, "", "identity"}:
             raise ServiceError(status, "bad-answer", "the service compressed its answer, unasked")
         self._status = status
+        self._limit = limit
         self._deadline = time.monotonic() + seconds
         self._octets = bytearray()
 
@@ -72,8 +83,8 @@ class Body:
 
         """
         self._octets += chunk
-        if len(self._octets) > ANSWER_OCTETS:
-            raise ServiceError(self._status, "bad-answer", f"the answer is over {ANSWER_OCTETS} octets")
+        if len(self._octets) > self._limit:
+            raise ServiceError(self._status, "bad-answer", f"the answer is over {self._limit} octets")
         if time.monotonic() > self._deadline:
             raise ServiceError(None, "unavailable", "the service did not finish its answer in time")
 
@@ -117,7 +128,7 @@ def _refused(status: int, problem: object) -> NoReturn:
         code = "unavailable" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "bad-answer"
     if not isinstance(message, str):
         message = f"the service answered {status}"
-    raise ServiceError(status, code, _safe(message), caveat=_shown(caveat))
+    raise ServiceError(status, code, safe_message(message), caveat=_shown(caveat))
 
 
 def _shown(caveat: object) -> str | None:
@@ -127,7 +138,7 @@ def _shown(caveat: object) -> str | None:
     return printable(caveat.encode("utf-8", "surrogatepass"))
 
 
-def _safe(message: str) -> str:
+def safe_message(message: str) -> str:
     """Somebody else's words: short, in plain characters, without what could be a token that they repeat."""
     plain = printable(message.encode("utf-8", "surrogatepass")[: 4 * MESSAGE_CHARACTERS])
     return _LONG_RUN.sub("...", plain)[:MESSAGE_CHARACTERS]
@@ -135,11 +146,20 @@ def _safe(message: str) -> str:
 
 def _json(status: int, octets: bytes) -> object:
     try:
-        return json.loads(
+        return read_json(octets)
+    except ValueError:
+        raise unreadable(status) from None
+
+
+def read_json(octets: bytes) -> object:
+    """A JSON value: UTF-8, no name twice in one object, no number that is none. Raises `ValueError`."""
+    try:
+        value: object = json.loads(
             octets.decode("utf-8"), object_pairs_hook=_once, parse_float=_finite, parse_constant=_not_json
         )
-    except (ValueError, RecursionError):
-        raise unreadable(status) from None
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    return value
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
