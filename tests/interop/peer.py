@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A discharge, or bakery's error."""
-        form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        form = self._body().decode()
         _path, _, query = self.path.partition("?")
         content = dict(parse_qsl(form) + parse_qsl(query))
         try:
@@ -95,6 +95,17 @@ class Handler(BaseHTTPRequestHandler):
             self._say(401, {"Code": "permission denied", "Message": str(refused)})
         else:
             self._say(200, {"Macaroon": made.to_dict()})
+
+    def _body(self) -> bytes:
+        """What was posted; Go sends nothing, in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        octets = b""
+        while length := int(self.rfile.readline(), 16):
+            octets += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return octets
 
     def _say(self, status: int, value: object) -> None:
         octets = json.dumps(value).encode()
