@@ -13,6 +13,9 @@ from starlette.types import Message, Scope
 from capsvc.authority import Authority
 from capsvc.config import Settings
 from capsvc.http.app import create_app
+from capsvc.macaroon.build import bind, discharge
+from capsvc.macaroon.decode import UnverifiedMacaroon, decode
+from capsvc.macaroon.thirdparty import Channel, KeyPair, asked_names, key_text, read_parties
 from capsvc.token import Token
 
 Header = tuple[str, str | bytes]
@@ -169,6 +172,51 @@ class Api:
     def narrowed(self, *caveats: str) -> str:
         """The administrator's credential with more caveats."""
         return str(Token.parse(self.admin).attenuate(*caveats, attributes=ATTRIBUTES))
+
+
+class Party:
+    """A third party: registers itself, asks, and answers what was sealed for it."""
+
+    def __init__(self, name: str = "login", location: str | None = None, pair: KeyPair | None = None) -> None:
+        self.name = name
+        self.location = f"https://{name}.example.org" if location is None else location
+        self.pair = KeyPair.generate() if pair is None else pair
+        self.public_key = key_text(self.pair.public)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request that registers it."""
+        return {"name": self.name, "location": self.location, "public_key": self.public_key}
+
+    def registered(self, api: Api, **fields: Any) -> "Party":
+        """Itself, once it is registered."""
+        answer = api.post("/v1/dischargers", {**self.body, **fields})
+        assert answer.status == 201, answer.body
+        return self
+
+    def asks(self, condition: str = "is-known", *names: str) -> dict[str, Any]:
+        """The third-party caveat that a minter asks for."""
+        return {"location": self.location, "condition": condition, **({"declare": [*names]} if names else {})}
+
+    def discharges(self, token: str, **declared: str) -> list[UnverifiedMacaroon]:
+        """Unbound discharges of all that a token asks of it, which declare what was asked for, or what is given."""
+        made: list[UnverifiedMacaroon] = []
+        for caveat in decode(token).caveats:
+            if caveat.vid is None:
+                continue
+            _, first_party = read_parties(caveat.cid)
+            sealed = Channel.of_third_party(self.pair, first_party).open(caveat.cid)
+            if sealed is not None:
+                names, _ = asked_names(sealed.condition.decode())
+                stated = [
+                    f"declared {name} {value}" for name, value in ({**dict.fromkeys(names, ""), **declared}).items()
+                ]
+                made.append(discharge(sealed.root_key, self.location, caveat.cid, stated))
+        return made
+
+    def bundle(self, token: str, **declared: str) -> str:
+        """A token with its answers, bound."""
+        return bind(decode(token), self.discharges(token, **declared))
 
 
 def _octets(value: str | bytes) -> bytes:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from capsvc.macaroon.thirdparty import KeyPair
 from capsvc.token import Token
 
-from .conftest import Api
+from .conftest import Api, Party
 
 MINT = {"audience": "default", "ttl": 600}
 OTHER = {"audience": "photos"}
@@ -33,6 +34,19 @@ PERMISSIONS: dict[str, list[tuple[str, str, Any]]] = {
         ("POST", "/v1/audiences/photos/keys", None),
         ("DELETE", "/v1/audiences/default/keys/x", None),
         ("POST", "/v1/revocations", {"key": "x"}),
+    ],
+    "tokens:exchange": [("POST", "/v1/exchange", {"token": "x"})],
+    "dischargers:read": [
+        ("GET", "/v1/dischargers", None),
+        ("GET", "/v1/dischargers/x", None),
+        ("GET", "/v1/bakery-keys", None),
+    ],
+    "dischargers:write": [
+        ("POST", "/v1/dischargers", Party(pair=KeyPair(b"k" * 32)).body),
+        ("PATCH", "/v1/dischargers/x", {"next_public_key": None}),
+        ("DELETE", "/v1/dischargers/x", None),
+        ("POST", "/v1/bakery-keys", None),
+        ("POST", "/v1/bakery-keys/rotate", None),
     ],
 }
 CALLS = [(permission, *call) for permission, calls in PERMISSIONS.items() for call in calls]

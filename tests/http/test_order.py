@@ -33,6 +33,16 @@ def bearer(credential: str) -> Header:
         ("GET /v1/tokens/nothing", [bearer("x")], b"", (401, "malformed")),
         ("POST /v1/tokens?colour=1", [JSON, bearer("x")], MINT, (400, "bad-request")),
         ("GET /v1/audiences/nothing", [LARGE], b"", (413, "too-large")),
+        ("POST /v1/dischargers", [JSON, bearer("x")], NO_SHAPE, (400, "bad-request")),
+        ("PATCH /v1/dischargers/nothing", [JSON, bearer("x")], b'{"public_key":null}', (400, "bad-request")),
+        ("PATCH /v1/dischargers/nothing", [JSON, bearer("x")], b'{"next_public_key":null}', (401, "malformed")),
+        ("DELETE /v1/dischargers/nothing?colour=1", [bearer("x")], b"", (400, "bad-request")),
+        ("DELETE /v1/dischargers/nothing", [bearer("x")], b"", (401, "malformed")),
+        ("POST /v1/bakery-keys", [bearer("x")], b"{}", (415, "media-type")),
+        ("POST /v1/bakery-keys", [JSON], b"{}", (401, "credential-missing")),
+        ("POST /v1/bakery-keys/rotate", [JSON, bearer("x")], b"{}", (400, "bad-request")),
+        ("POST /v1/bakery-keys/rotate", [bearer("x")], b"", (401, "malformed")),
+        ("POST /v1/exchange", [JSON, bearer("x")], b'{"token":"y"}', (401, "malformed")),
     ],
 )
 def test_before_the_decision(
@@ -51,6 +61,10 @@ def test_before_the_decision(
         ("POST", "/v1/tokens", {"audience": "nothing", "ttl": 0}, "tokens:mint"),
         ("POST", "/v1/verify", {"audience": "nothing", "token": "x"}, "tokens:verify"),
         ("POST", "/v1/revocations", {"id": "nothing"}, "tokens:revoke"),
+        ("GET", "/v1/dischargers/nothing", None, "dischargers:read"),
+        ("PATCH", "/v1/dischargers/nothing", {"next_public_key": None}, "dischargers:write"),
+        ("DELETE", "/v1/dischargers/nothing", None, "dischargers:write"),
+        ("POST", "/v1/exchange", {"token": "x"}, "tokens:exchange"),
     ],
 )
 def test_the_decision_comes_before_404_409_422(shared: Api, method: str, path: str, body: Any, permission: str) -> None:

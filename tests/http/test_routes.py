@@ -18,6 +18,11 @@ ROUTES = {
     "/v1/audiences/default": {"GET", "PATCH"},
     "/v1/audiences/default/keys": {"GET", "POST"},
     "/v1/audiences/default/keys/x": {"DELETE"},
+    "/v1/exchange": {"POST"},
+    "/v1/dischargers": {"GET", "POST"},
+    "/v1/dischargers/x": {"GET", "PATCH", "DELETE"},
+    "/v1/bakery-keys": {"GET", "POST"},
+    "/v1/bakery-keys/rotate": {"POST"},
     "/healthz": {"GET"},
     "/readyz": {"GET"},
     "/openapi.json": {"GET"},
@@ -26,10 +31,9 @@ ROUTES = {
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get"}
 NOT_YET = [
     "/v1/introspect",
-    "/v1/exchange",
-    "/v1/dischargers",
-    "/v1/dischargers/x",
     "/v1/audit",
+    "/v1/bakery-keys/x",
+    "/v1/dischargers/x/keys",
     "/v1/forward-auth",
     "/metrics",
     "/.well-known/oauth-authorization-server",
@@ -86,7 +90,7 @@ def test_twins(shared: Api, path: str) -> None:
     for method in sorted(ROUTES[path]):
         for twin in twins(path):
             answer = shared.call(method, twin)
-            if re.fullmatch(r"/v1/(tokens|audiences)/[^/]+", twin):
+            if re.fullmatch(r"/v1/(tokens|audiences|dischargers)/[^/]+", twin):
                 assert answer.status in {404, 405, 415}, twin  # the place of a name, and of none that there is
             else:
                 assert answer.outcome == (404, "not-found"), twin
@@ -110,14 +114,18 @@ def test_a_query_in_the_raw_path(shared: Api) -> None:
     assert shared.send("GET", "/healthz", raw_path=b"/healthz?x=1").status == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/tokens/a%2Fb", "/v1/audiences/a%2Fkeys", "/v1/tokens/..%2Fx"])
+@pytest.mark.parametrize(
+    "path", ["/v1/tokens/a%2Fb", "/v1/audiences/a%2Fkeys", "/v1/tokens/..%2Fx", "/v1/bakery-keys%2Frotate"]
+)
 def test_encoded_slashes(shared: Api, path: str) -> None:
     """An encoded slash is no way into or out of a segment."""
     decoded = path.replace("%2F", "/")
     assert shared.send("GET", decoded, raw_path=path.encode()).outcome == (404, "not-found")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/.well-known/capsvc", "/v1/tokens"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/openapi.json", "/.well-known/capsvc", "/v1/tokens", "/v1/dischargers"]
+)
 def test_head(shared: Api, path: str) -> None:
     """HEAD answers as GET does, with the length and without the body."""
     head, get = shared.call("HEAD", path), shared.call("GET", path)
