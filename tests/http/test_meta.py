@@ -15,7 +15,7 @@ from capsvc.config import Settings
 from capsvc.errors import SENTENCES, RequestError
 from capsvc.http.app import create_app
 
-from .conftest import Api
+from .conftest import Api, Party
 
 Document = dict[str, Any]
 """The OpenAPI document's value."""
@@ -122,6 +122,10 @@ def test_openapi_tells_the_fields_that_are_there(shared: Api, document: Document
     audience = shared.get("/v1/audiences/default").json
     about = shared.get("/.well-known/capsvc").json
     problem = shared.post("/v1/tokens", {}).json
+    Party("told").registered(shared)
+    discharger = shared.get("/v1/dischargers/told").json
+    bakery_keys = shared.get("/v1/bakery-keys").json
+    exchanged = shared.post("/v1/exchange", {"token": minted["token"]}).json
     for name, body in [
         ("Minted", minted),
         ("TokenRow", row),
@@ -131,6 +135,12 @@ def test_openapi_tells_the_fields_that_are_there(shared: Api, document: Document
         ("Audience", audience),
         ("About", about),
         ("TokenRows", shared.get("/v1/tokens").json),
+        ("Minted", exchanged),
+        ("Discharger", discharger),
+        ("Dischargers", shared.get("/v1/dischargers").json),
+        ("KnownDischarger", shared.get("/.well-known/capsvc").json["dischargers"][0]),
+        ("BakeryKey", bakery_keys["bakery_keys"][0]),
+        ("BakeryKeys", bakery_keys),
     ]:
         assert list(body) == list(schemas[name]["properties"]), name
     assert set(schemas["Problem"]["required"]) == set(problem)
