@@ -7,7 +7,18 @@ import pytest
 
 from capsvc import wire
 from capsvc.errors import SENTENCES, Denied
-from capsvc.grants import Audience, Grant, KeyInfo, Minted, MintedBy, Revocation, TokenRow, Verdict
+from capsvc.grants import (
+    Audience,
+    BakeryKey,
+    Discharger,
+    Grant,
+    KeyInfo,
+    Minted,
+    MintedBy,
+    Revocation,
+    TokenRow,
+    Verdict,
+)
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ISSUED: dict[str, Any] = {
@@ -19,6 +30,13 @@ ISSUED: dict[str, Any] = {
     "issued_at": NOON,
     "expires_at": NOON + timedelta(hours=1),
     "caveats": ("time < 2026-11-22T13:00:00Z",),
+}
+PARTY = {
+    "name": "login",
+    "location": "https://id.example.org",
+    "public_key": "A" * 43 + "=",
+    "next_public_key": None,
+    "created_at": "2026-11-22T12:00:00Z",
 }
 GRANT = Grant(
     id="A" * 22,
@@ -110,6 +128,13 @@ def test_small_values_go_both_ways() -> None:
     assert wire.read_audience(wire.audience_object(audience)) == audience
     key = KeyInfo("0" * 16, "default", "active", NOON)
     assert wire.read_key(wire.key_object(key), audience="default") == key
+    discharger = Discharger("login", "https://id.example.org", "A" * 43 + "=", None, NOON)
+    assert list(wire.discharger_object(discharger)) == [
+        "name", "location", "public_key", "next_public_key", "created_at",
+    ]  # fmt: skip
+    assert wire.read_discharger(wire.discharger_object(discharger)) == discharger
+    pair = BakeryKey("A" * 43 + "=", "retiring", NOON)
+    assert wire.read_bakery_key(wire.bakery_key_object(pair)) == pair
     assert wire.read_page({"keys": [{"a": 1}], "next": "keys.1"}, "keys") == ([{"a": 1}], "keys.1")
     assert wire.read_page({"keys": [], "next": None}, "keys") == ([], None)
 
@@ -149,6 +174,33 @@ def test_requests_leave_out_what_is_not_given() -> None:
         "subject": "s",
         "before": "2026-11-22T12:00:00Z",
     }
+
+
+def test_requests_about_third_parties() -> None:
+    """What is not given is left out, but for a next key that is to go."""
+    registration = {"name": "login", "location": "https://id.example.org", "public_key": "a"}
+    assert wire.discharger_request(**registration) == registration
+    assert wire.discharger_request(**registration, next_public_key="b") == {**registration, "next_public_key": "b"}
+    assert wire.discharger_change(public_key="a") == {"public_key": "a"}
+    assert wire.discharger_change(next_public_key="b") == {"next_public_key": "b"}
+    assert wire.discharger_change(public_key="a", clear_next=True) == {"public_key": "a", "next_public_key": None}
+    assert wire.discharger_change() == {}
+    assert wire.exchange_request("a~b") == {"token": "a~b"}
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"name": "login"}, {**PARTY, "name": 5}, {**PARTY, "public_key": None}])
+def test_dischargers_of_no_shape(body: Any) -> None:
+    """A discharger has all of its fields, each of its type; with them it is read."""
+    assert wire.read_discharger(PARTY).name == "login"
+    with pytest.raises(ValueError, match="answer is not of its shape"):
+        wire.read_discharger(body)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"public_key": "a", "state": "next"}, {"public_key": 5, "state": "next"}])
+def test_bakery_keys_of_no_shape(body: Any) -> None:
+    """The same of a key pair."""
+    with pytest.raises(ValueError, match="answer is not of its shape"):
+        wire.read_bakery_key(body)
 
 
 def test_instants_are_utc_and_whole() -> None:
