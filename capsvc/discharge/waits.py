@@ -32,6 +32,7 @@ __all__ = [
     "WaitGone",
     "WaitRefused",
     "Waits",
+    "digest",
 ]
 
 MAX_WAITS: Final = 10_000
@@ -206,7 +207,7 @@ class Waits:
     def user(self, token: bytes, caveat: bytes) -> str | None:
         """Who consented to a caveat, by its token; None for a token that is unknown, spent, or for another caveat."""
         self._sweep()
-        key = sha256(token).digest()
+        key = digest(token)
         found = self._tokens.get(key)
         if found is None or found.ends_at <= self._clock():
             return None
@@ -219,6 +220,12 @@ class Waits:
         else:
             del self._tokens[key]
         return None
+
+    def close(self) -> None:
+        """End them all: whoever waits is told that it is over."""
+        for wait in list(self._by_visit.values()):
+            self._end(wait)
+        self._tokens.clear()
 
     async def _ended(self, wait: _Wait) -> None:
         """Return when there is a decision, or it is too late for one."""
@@ -235,7 +242,7 @@ class Waits:
             raise WaitGone
         token = token_bytes(SECRET_OCTETS)
         ends_at = int(self._clock()) + TOKEN_SECONDS
-        self._tokens[sha256(token).digest()] = _Token(wait.user, wait.begun.caveat, ends_at)
+        self._tokens[digest(token)] = _Token(wait.user, wait.begun.caveat, ends_at)
         return token
 
     def _open(self, visit: str) -> _Wait | None:
@@ -271,4 +278,9 @@ def _secret() -> str:
 
 def _digest(secret: str) -> bytes:
     """What a secret is found by: how long that takes says nothing about those that there are."""
-    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    return digest(secret.encode("utf-8", "surrogatepass"))
+
+
+def digest(octets: bytes) -> bytes:
+    """SHA-256: what a caveat and a secret are known by here."""
+    return sha256(octets).digest()

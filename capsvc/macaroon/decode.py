@@ -25,6 +25,7 @@ __all__ = [
     "RawCaveat",
     "UnverifiedMacaroon",
     "decode",
+    "decode_binaries",
     "decode_binary",
     "encode",
     "encode_binary",
@@ -90,6 +91,33 @@ def decode_binary(octets: bytes) -> UnverifiedMacaroon:
         return _read(octets)
     except IndexError:
         raise malformed("the macaroon ends too early") from None
+
+
+def decode_binaries(octets: bytes) -> tuple[UnverifiedMacaroon, ...]:
+    """Macaroons from their octets, one after another, as bakery's agents send a bundle.
+
+    Raises:
+        TokenError: ``malformed``, whatever is wrong with them.
+
+    """
+    macaroons: list[UnverifiedMacaroon] = []
+    at = 0
+    while at < len(octets):
+        end = _end(octets, at)
+        macaroons.append(decode_binary(octets[at:end]))
+        at = end
+    return tuple(macaroons)
+
+
+def _end(octets: bytes, at: int) -> int:
+    """Where the macaroon at ``at`` ends, if it is one."""
+    try:
+        at = _read_section(octets, at + 1)[-1]
+        while octets[at] != END:
+            at = _read_section(octets, at)[-1]
+    except IndexError:
+        raise malformed("the macaroon ends too early") from None
+    return at + len(_END) + _TAIL_OCTETS
 
 
 def _read(octets: bytes) -> UnverifiedMacaroon:
