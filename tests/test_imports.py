@@ -84,9 +84,11 @@ KEY_MODULES = (
 """All that touches keys: a reviewer reads it in one sitting."""
 
 CRYPTOGRAPHY = {"hashlib", "hmac", "nacl", "pymacaroons"}
-HASHES_WITHOUT_KEY = {"capsvc/authority/branches.py"}  # a branch is a plain SHA-256
+HASHES_WITHOUT_KEY = {"capsvc/authority/branches.py", "capsvc/discharge/waits.py"}
+"""A branch, and the name of a caveat that somebody waits for, are a plain SHA-256."""
+
 REAL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
-LINES_AT_MOST = 400
+LINES_AT_MOST = 480
 
 
 class Module(NamedTuple):
@@ -224,7 +226,13 @@ def test_only_entry_points_pick_the_real_clock() -> None:
     read = {path for path, called in found if called}
     assert all(path.startswith("capsvc/cli/") for path in read), read
     defaults = {path for path, _ in found} - read
-    assert defaults == {"capsvc/authority/authority.py", "capsvc/http/app.py", "capsvc/http/logs.py", "capsvc/token.py"}
+    assert defaults == {
+        "capsvc/authority/authority.py",
+        "capsvc/discharge/service.py",
+        "capsvc/http/app.py",
+        "capsvc/http/logs.py",
+        "capsvc/token.py",
+    }
     for module in MODULES:
         if module.path in defaults:
             assert _clocks(module.tree) == _clocks_as_defaults(module.tree) > 0, module.path

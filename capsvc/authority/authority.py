@@ -3,64 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
-from capsvc.authority.audit import AuditLog
+from capsvc.authority.administration import Administration, minter_of
 from capsvc.authority.credential import Credential, RequestContexts
 from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
 from capsvc.authority.declarations import declare, declared_anew
 from capsvc.authority.exchanging import Exchanging
-from capsvc.authority.installation import DEFAULT_MAX_TTL, admin_token_path, open_installation
+from capsvc.authority.installation import admin_token_path, open_installation
 from capsvc.authority.instants import seconds_of
-from capsvc.authority.keeping import Keeping, audience_of, check_max_ttl, check_name, key_info
-from capsvc.authority.keypairs import PairKeeping, bakery_key
 from capsvc.authority.listing import Listing
-from capsvc.authority.minting import Minting, TooEarlyError, check_request, check_subject
-from capsvc.authority.mintqueue import PATIENCE, POLL, MintQueue
+from capsvc.authority.minting import Minting, check_request, check_subject
+from capsvc.authority.mintqueue import MintQueue
+from capsvc.authority.office import Clock, as_request_error, can_exist
 from capsvc.authority.presented import Presented
-from capsvc.authority.registering import KeyChange, NewDischarger, Registering, discharger_of
 from capsvc.authority.revoking import Revoking
 from capsvc.authority.seal import MasterKey, SealError
 from capsvc.authority.sweeping import sweep
-from capsvc.authority.view import Follower, View
+from capsvc.authority.view import View
 from capsvc.config import Settings
 from capsvc.errors import Denied, RequestError, StartError
-from capsvc.grants import (
-    Audience,
-    BakeryKey,
-    Discharger,
-    Fact,
-    Grant,
-    KeyInfo,
-    Minted,
-    Revocation,
-    TokenRow,
-    TokenTarget,
-)
-from capsvc.macaroon.thirdparty import key_text
+from capsvc.grants import Fact, Grant, Minted, Revocation, TokenRow, TokenTarget
 from capsvc.secretfiles import write_new_secret
 from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import Minter, TokenFilter
-from caveats import Vocabulary
 
 __all__ = ["Authority"]
-
-T = TypeVar("T")
-Clock = Callable[[], float]
 
 ADMIN_TTL: Final = 90 * 86_400  # seconds
 CLOCK_SLACK: Final = 60  # seconds that the clock may lie behind what is recorded
 EMPTY: Final[Mapping[str, object]] = {}
-
-
-def _can_exist(*names: object) -> bool:
-    """Whether names that are asked for can be those of anything: all are ASCII, and a database takes no surrogates."""
-    return all([name is None or (isinstance(name, str) and name.isascii()) for name in names])
 
 
 def _watermark(before: object) -> int:
@@ -72,16 +48,7 @@ def _watermark(before: object) -> int:
     raise RequestError("bad-request", "before is a datetime with a time zone.")
 
 
-@contextmanager
-def _as_request_error() -> Iterator[None]:
-    """Tell callers of a store that fails in the one way that they know."""
-    try:
-        yield
-    except StoreUnavailable as error:
-        raise RequestError("unavailable") from error
-
-
-class Authority:
+class Authority(Administration):
     """Mints, decides, revokes. Synchronous, safe to use from several threads, and a context manager.
 
     Made by `Authority.open`. Whoever embeds it holds the master key in the process.
@@ -89,21 +56,14 @@ class Authority:
 
     def __init__(self, settings: Settings, clock: Clock, store: Store, master: MasterKey) -> None:
         """Not for callers: see `open`."""
-        self._settings = settings
-        self._clock = clock
-        self._store = store
-        self._audit = audit = AuditLog(master)
-        self._follower = Follower(store, master)
+        super().__init__(settings, clock, store, master)
         self._decider = Decider(self._follower.view, self._follower.kept)
-        minting = Minting(master, audit, settings.issuer_url)
+        minting = Minting(master, self._audit, settings.issuer_url)
         self._mints = MintQueue(store, minting, self._follower.view, self._now)
-        self._revoking = Revoking(master, audit)
+        self._exchanging = Exchanging(self._audit, settings.issuer_url)
+        self._revoking = Revoking(master, self._audit)
         self._requests = RequestContexts()
-        self._keeping = Keeping(master, audit)
         self._listing = Listing(store, self._follower.view, self._now)
-        self._registering = Registering(master, audit)
-        self._pairs = PairKeeping(master, audit)
-        self._exchanging = Exchanging(audit, settings.issuer_url)
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock = time.time, make: bool = True) -> Self:
@@ -205,7 +165,7 @@ class Authority:
             caveats=caveats,
             third_party=third_party,
             label=label,
-            minter=None if credential is None else credential.minter,
+            minter=minter_of(credential),
             administrative=False,
         )
         return self._mints.submit(request)
@@ -269,8 +229,8 @@ class Authority:
 
     def token(self, id: str) -> TokenRow | None:
         """Return the row of a token. Raises `RequestError` ``unavailable``."""
-        with _as_request_error():
-            return self._listing.token(id) if _can_exist(id) else None
+        with as_request_error():
+            return self._listing.token(id) if can_exist(id) else None
 
     def tokens(
         self,
@@ -287,9 +247,9 @@ class Authority:
         ``minted_by`` and ``branch`` (32 octets) are those of the credential that minted. Raises `RequestError`
         ``unavailable``.
         """
-        if not _can_exist(audience, subject, minted_by):
+        if not can_exist(audience, subject, minted_by):
             return [], None
-        with _as_request_error():
+        with as_request_error():
             return self._listing.tokens(TokenFilter(audience, subject, minted_by, branch), after, limit)
 
     def exchange(self, bundle: str, *, credential: Credential | None = None) -> Minted:
@@ -314,7 +274,7 @@ class Authority:
         if presented.key.audience == ADMINISTRATORS:
             raise RequestError("forbidden", "A credential of the service itself is not exchanged.")
         source = self._decider.source(presented, view, now)
-        token, record = self._exchanging.make(source, None if credential is None else credential.minter)
+        token, record = self._exchanging.make(source, minter_of(credential))
         return self._run(lambda tx, at: self._exchanging.write(tx, source, token, record, at))
 
     # Revocation.
@@ -338,14 +298,14 @@ class Authority:
         Raises `RequestError`: ``bad-request`` ``not-found`` ``audience-unknown`` ``unavailable``, or the code of step 1
         or 2 for the token; `CaveatError` for a subject that is no word.
         """
-        minter = None if credential is None else credential.minter
+        minter = minter_of(credential)
         ways = [token is not None, id is not None, key is not None, audience is not None or subject is not None]
         if ways.count(True) != 1 or (before is not None and subject is None):
             raise RequestError("bad-request", "Revoke by one of token, id, key, or audience and subject.")
         if token is not None:
             presented, _ = self._presented(token)
             return self._run(lambda tx, now: self._revoking.token(tx, presented, now, minter, by_holder=False))
-        if not _can_exist(id, key):
+        if not can_exist(id, key):
             raise RequestError("not-found")
         if id is not None:
             return self._run(lambda tx, now: self._revoking.id(tx, id, now, minter))
@@ -366,154 +326,7 @@ class Authority:
             return
         self._run(lambda tx, now: self._revoking.token(tx, presented, now, None, by_holder=True))
 
-    # Audiences and keys.
-
-    def audiences(self) -> tuple[Audience, ...]:
-        """Return every audience, oldest first."""
-        return tuple([audience_of(record) for record in self._view().audiences.values()])
-
-    def audience(self, name: str) -> Audience | None:
-        """Return an audience."""
-        record = self._view().audiences.get(name)
-        return None if record is None else audience_of(record)
-
-    def add_audience(self, name: str, max_ttl: int | None = None, *, credential: Credential | None = None) -> Audience:
-        """Add an audience, with a key of its own; ``max_ttl`` in seconds, 30 days by default.
-
-        Raises `RequestError` ``bad-request`` ``ttl-invalid`` ``ttl-too-long`` ``exists`` ``unavailable``.
-        """
-        check_name(name)
-        longest = DEFAULT_MAX_TTL if max_ttl is None else max_ttl
-        check_max_ttl(longest)
-        minter = None if credential is None else credential.minter
-        return self._run(lambda tx, now: self._keeping.add_audience(tx, name, longest, now, minter))
-
-    def set_max_ttl(self, name: str, max_ttl: int, *, credential: Credential | None = None) -> Audience:
-        """Set the longest lifetime of an audience's tokens, in seconds; those out there end earlier or later by it.
-
-        Raises `RequestError` ``bad-request`` ``ttl-invalid`` ``ttl-too-long`` ``not-found`` ``unavailable``.
-        """
-        check_max_ttl(max_ttl)
-        minter = None if credential is None else credential.minter
-        return self._run(lambda tx, now: self._keeping.set_max_ttl(tx, name, max_ttl, now, minter))
-
-    def keys(self, audience: str) -> tuple[KeyInfo, ...]:
-        """Return an audience's keys, oldest first."""
-        return tuple([key_info(key) for key in self._view().keys.values() if key.audience == audience])
-
-    def key(self, kid: str) -> KeyInfo | None:
-        """Return a key by its id."""
-        key = self._view().keys.get(kid)
-        return None if key is None else key_info(key)
-
-    def rotate_key(self, audience: str, *, credential: Credential | None = None) -> KeyInfo:
-        """Make a fresh active key for an audience; what earlier ones minted stays good.
-
-        Raises `RequestError` ``not-found`` ``unavailable``.
-        """
-        minter = None if credential is None else credential.minter
-        return self._run(lambda tx, now: self._keeping.rotate(tx, audience, now, minter))
-
-    # Third parties.
-
-    def dischargers(self) -> tuple[Discharger, ...]:
-        """Return every registered discharger, oldest first."""
-        return tuple([discharger_of(record) for record in self._view().registry.dischargers])
-
-    def discharger(self, name: str) -> Discharger | None:
-        """Return a registered discharger."""
-        return next((one for one in self.dischargers() if one.name == name), None)
-
-    def add_discharger(
-        self,
-        *,
-        name: str,
-        location: str,
-        public_key: str,
-        next_public_key: str | None = None,
-        credential: Credential | None = None,
-    ) -> Discharger:
-        """Register a third party whom roots may ask, its keys (standard base64) pinned.
-
-        The registration counts for roots minted from now on; where it was removed this very second, the call waits.
-
-        Raises `RequestError` ``bad-request`` ``exists`` ``unavailable``.
-        """
-        asked = NewDischarger.checked(name, location, public_key, next_public_key)
-        minter = None if credential is None else credential.minter
-        return self._run_in_time(lambda tx, now: self._registering.add(tx, asked, now, minter))
-
-    def set_discharger(
-        self,
-        name: str,
-        *,
-        public_key: str | None = None,
-        next_public_key: str | None = None,
-        clear_next: bool = False,
-        credential: Credential | None = None,
-    ) -> Discharger:
-        """Change a discharger's keys: those not given stay; ``clear_next`` drops the replacement.
-
-        A key that goes takes with it, at once and for good, what depends on it.
-
-        Raises `RequestError` ``bad-request`` ``not-found`` ``exists`` ``unavailable``.
-        """
-        asked = KeyChange.checked(public_key, next_public_key, clear_next=clear_next)
-        minter = None if credential is None else credential.minter
-        return self._run_in_time(lambda tx, now: self._registering.change(tx, name, asked, now, minter))
-
-    def remove_discharger(self, name: str, *, credential: Credential | None = None) -> None:
-        """Remove a discharger: what depends on it is dead when this returns, and stays so.
-
-        Raises `RequestError` ``not-found`` ``unavailable``.
-        """
-        minter = None if credential is None else credential.minter
-        if not _can_exist(name):
-            raise RequestError("not-found")
-        self._run(lambda tx, now: self._registering.remove(tx, name, now, minter))
-
-    def bakery_keys(self) -> tuple[BakeryKey, ...]:
-        """Return the installation's own key pairs' public halves, oldest first."""
-        with _as_request_error():
-            return tuple([bakery_key(record) for record in self._store.box_keys()])
-
-    def add_bakery_key(self, *, credential: Credential | None = None) -> BakeryKey:
-        """Make the key pair that is to be active next, so that dischargers can be told of it before.
-
-        Raises `RequestError` ``exists`` ``unavailable``.
-        """
-        minter = None if credential is None else credential.minter
-        return self._run(lambda tx, now: self._pairs.add_next(tx, now, minter))
-
-    def rotate_bakery_key(self, *, credential: Credential | None = None) -> BakeryKey:
-        """Make the next key pair, or a fresh one, the active one; what was sealed under the former stays good.
-
-        Raises `RequestError` ``unavailable``.
-        """
-        minter = None if credential is None else credential.minter
-        return self._run(lambda tx, now: self._pairs.rotate(tx, now, minter))
-
     # The installation.
-
-    @property
-    def issuer(self) -> str:
-        """The issuer's URL."""
-        return self._settings.issuer_url
-
-    @property
-    def public_key(self) -> str:
-        """The installation's Curve25519 public key, in standard base64. Raises `RequestError` ``unavailable``."""
-        return key_text(self._view().registry.public_key)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The attributes that requests and caveats may name. Raises `RequestError` ``unavailable``."""
-        return self._view().vocabulary
-
-    def ready(self) -> None:
-        """Return if decisions and writes can be made, else raise `RequestError` ``unavailable``."""
-        self._view()
-        self._run(lambda tx, _now: tx.meta("epoch"))
 
     def usable_for(self, token: str, seconds: int) -> bool:
         """Whether an administrator's credential is good now and will not have expired in that many seconds."""
@@ -534,7 +347,7 @@ class Authority:
 
     def sweep(self) -> int:
         """Forget what expired over seven days ago; return how many rows went. Raises `RequestError` ``unavailable``."""
-        with _as_request_error():
+        with as_request_error():
             return sweep(self._store, self._now())
 
     def verify_audit(self) -> int:
@@ -545,29 +358,6 @@ class Authority:
             raise StartError("audit", str(error)) from error
 
     # Inside.
-
-    def _now(self) -> int:
-        return int(self._clock())
-
-    def _view(self) -> View:
-        with _as_request_error():
-            return self._follower.view()
-
-    def _run(self, work: Callable[[Transaction, int], T]) -> T:
-        """Do a write; return when it is durable."""
-        with _as_request_error():
-            return self._store.write(lambda tx: work(tx, self._now())).result()
-
-    def _run_in_time(self, work: Callable[[Transaction, int], T]) -> T:
-        """Do a write that may have to wait for the clock to pass a second."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self._run(work)
-            except TooEarlyError:
-                if time.monotonic() >= deadline:
-                    raise RequestError("unavailable", "It was removed this very second; try again.") from None
-            time.sleep(POLL)
 
     def _presented(self, token: str) -> tuple[Presented, View]:
         try:

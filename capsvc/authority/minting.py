@@ -44,8 +44,10 @@ from caveats import (
 )
 
 __all__ = [
+    "Made",
     "MintRequest",
     "Minting",
+    "ThirdParty",
     "TooEarlyError",
     "check_request",
     "check_subject",
