@@ -50,7 +50,9 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         if settings.workers == 1:
             app = create_app(settings)
             held.enter_context(kept_up(settings.data_dir, lambda: nullcontext(app.state.authority)))
-            serve_app(settings, app, sockets, listening, stop)
+            serve_app(
+                app, sockets, listening, stop, ssl_certfile=settings.ssl_certfile, ssl_keyfile=settings.ssl_keyfile
+            )
         else:
             held.enter_context(kept_up(settings.data_dir, lambda: Authority.open(settings, make=False)))
             Workers(settings, sockets, stop).run(listening)

@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from capsvc.config import Settings
 from capsvc.http.logs import places
 from capsvc.http.protocols import MAX_FILES, BoundedH11
 
@@ -45,12 +45,19 @@ class Stop:
             self.server.should_exit = True
 
 
-class Serving(uvicorn.Server):
-    """uvicorn's server, which says when it answers."""
+def _nothing() -> None:
+    """What there is to do for an application that holds no answer back."""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+
+class Serving(uvicorn.Server):
+    """uvicorn's server, which says when it answers, and when it is about to stop."""
+
+    def __init__(
+        self, config: uvicorn.Config, listening: Callable[[], None], stopping: Callable[[], None] = _nothing
+    ) -> None:
         super().__init__(config)
         self._listening = listening
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer."""
@@ -58,11 +65,34 @@ class Serving(uvicorn.Server):
         if self.started:
             self._listening()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and finish those under way."""
+        self._stopping()
+        await super().shutdown(sockets)
+
 
 def serve_app(
-    settings: Settings, app: ASGIApp, sockets: list[socket.socket], listening: Callable[[], None], stop: Stop
+    app: ASGIApp,
+    sockets: list[socket.socket],
+    listening: Callable[[], None],
+    stop: Stop,
+    *,
+    ssl_certfile: Path | None,
+    ssl_keyfile: Path | None,
+    stopping: Callable[[], None] = _nothing,
 ) -> None:
-    """Serve on bound sockets in this process until told to stop."""
+    """Serve on bound sockets in this process until told to stop.
+
+    Args:
+        app: what is served.
+        sockets: bound already.
+        listening: called once it answers.
+        stop: says when to stop.
+        ssl_certfile: the certificate, for TLS.
+        ssl_keyfile: its key, where that is in a file of its own.
+        stopping: called in the event loop before the end, to give the answers that are held back.
+
+    """
     config = uvicorn.Config(
         lambda: app,
         factory=True,
@@ -76,10 +106,10 @@ def serve_app(
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        ssl_certfile=settings.ssl_certfile,
-        ssl_keyfile=settings.ssl_keyfile,
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
     )
-    server = Serving(config, listening)
+    server = Serving(config, listening, stopping)
     stop.server = server
     server.should_exit = stop.asked
     server.run(sockets)

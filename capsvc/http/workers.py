@@ -150,7 +150,14 @@ def _work(settings: Settings, sockets: list[socket.socket], channel: Connection)
     except (StartError, SettingsError) as error:
         channel.send((error.code, str(error), error.exit_code))
         sys.exit(error.exit_code)
-    serve_app(settings, app, sockets, lambda: channel.send(READY), stop)
+    serve_app(
+        app,
+        sockets,
+        lambda: channel.send(READY),
+        stop,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+    )
 
 
 def _end_with_parent(stop: Stop) -> None:
