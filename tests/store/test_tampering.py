@@ -13,6 +13,7 @@ import pytest
 from capsvc.authority import Authority
 from capsvc.authority.seal import MasterKey, SealError, framed
 from capsvc.errors import Denied, RequestError, StartError
+from capsvc.macaroon.thirdparty import KeyPair, key_text
 from capsvc.store.beacon import LOOK
 
 
@@ -267,6 +268,62 @@ def test_nor_can_the_installations_key_pair(busy: Any, statement: str) -> None:
     busy.sql(statement)
     assert is_refused(busy)
     assert before
+
+
+ON_DISCHARGERS = [
+    "UPDATE dischargers SET name = 'lo-gin' WHERE seq = 1",
+    "UPDATE dischargers SET location = location || '/' WHERE seq = 1",
+    "UPDATE dischargers SET public = zeroblob(32) WHERE seq = 1",
+    "UPDATE dischargers SET public = next_public, next_public = public WHERE seq = 1",
+    "UPDATE dischargers SET since = since - 1 WHERE seq = 1",
+    "UPDATE dischargers SET next_public = zeroblob(32) WHERE seq = 1",
+    "UPDATE dischargers SET next_since = next_since - 1 WHERE seq = 1",
+    "UPDATE dischargers SET next_public = NULL, next_since = NULL WHERE seq = 1",
+    "UPDATE dischargers SET next_since = NULL WHERE seq = 1",
+    "UPDATE dischargers SET created_at = created_at + 1 WHERE seq = 1",
+    "UPDATE dischargers SET mac = zeroblob(32) WHERE seq = 1",
+    "UPDATE dischargers SET mac = 5 WHERE seq = 1",
+    "UPDATE dischargers SET public = 5 WHERE seq = 1",
+    "UPDATE dischargers SET mac = (SELECT mac FROM dischargers WHERE seq = 2) WHERE seq = 1",
+    "UPDATE dischargers SET (public, mac) = (SELECT public, mac FROM dischargers WHERE seq = 2) WHERE seq = 1",
+    "UPDATE dischargers SET name = CASE name WHEN 'login' THEN 'other' ELSE 'login' END",
+    "UPDATE dischargers SET (public, mac) = (SELECT public, mac FROM box_keys) WHERE seq = 1",
+]
+
+
+@pytest.mark.parametrize("statement", ON_DISCHARGERS)
+def test_nor_can_a_discharger(whole: Any, statement: str) -> None:
+    """Another's key in its row would let him answer for it; neither a start nor whoever runs already takes it."""
+    with whole.open() as authority:
+        token = authority.mint(audience="default", ttl=60).token
+        for name in ("login", "pay"):
+            keys = [key_text(KeyPair.generate().public) for _ in range(2)]
+            location = f"https://{name}.example"
+            authority.add_discharger(name=name, location=location, public_key=keys[0], next_public_key=keys[1])
+        assert authority.authorize(token, audience="default")
+    assert not is_refused(whole)
+    with whole.open() as authority:
+        whole.sql(statement)
+        whole.sql("INSERT INTO changes (kind, at, keep_until, presented) VALUES ('discharger', 0, 0, 0)")
+        time.sleep(2 * LOOK)
+        with pytest.raises(Denied) as denied:
+            authority.authorize(token, audience="default")
+        assert denied.value.code == "unavailable"
+    assert is_refused(whole)
+
+
+@pytest.mark.parametrize("column", ["state = 'next' WHERE state = 'retiring'", "created_at = 5 WHERE state = 'active'"])
+def test_no_act_of_ours_gives_an_altered_key_pair_a_mac(whole: Any, column: str) -> None:
+    """A running service would take a pair that was retired, or retire one that is not what it was."""
+    with whole.open() as authority:
+        authority.rotate_bakery_key()
+        whole.sql(f"UPDATE box_keys SET {column}")  # noqa: S608
+        before = whole.sql("SELECT * FROM box_keys")
+        with pytest.raises(RequestError) as refused:
+            authority.rotate_bakery_key()
+        assert refused.value.code == "unavailable"
+        assert whole.sql("SELECT * FROM box_keys") == before
+    assert is_refused(whole)
 
 
 @pytest.mark.parametrize(
