@@ -11,7 +11,7 @@ import click
 from capsvc import wire
 from capsvc.cli.connect import Service, json_option, segment, service_options
 from capsvc.cli.inputs import DURATION
-from capsvc.cli.render import emit_fields, emit_json, emit_list, emit_rows
+from capsvc.cli.render import emit_list, emit_one, emit_rows
 from capsvc.grants import KeyInfo
 
 __all__ = ["audiences", "keys"]
@@ -45,7 +45,7 @@ def list_audiences(service: Service, *, as_json: bool) -> None:
 def add_audience(service: Service, *, name: str, max_ttl: int | None, as_json: bool) -> None:
     """Add an audience, with a key of its own."""
     given = {} if max_ttl is None else {"max_ttl": max_ttl}
-    _show(service.ask("POST", "/v1/audiences", wire.read_audience, {"name": name, **given}), as_json=as_json)
+    emit_one(service.ask("POST", "/v1/audiences", wire.read_audience, {"name": name, **given}), as_json=as_json)
 
 
 @audiences.command("set")
@@ -56,7 +56,7 @@ def add_audience(service: Service, *, name: str, max_ttl: int | None, as_json: b
 def set_audience(service: Service, *, name: str, max_ttl: int, as_json: bool) -> None:
     """Change an audience."""
     value = service.ask("PATCH", f"/v1/audiences/{segment(name)}", wire.read_audience, {"max_ttl": max_ttl})
-    _show(value, as_json=as_json)
+    emit_one(value, as_json=as_json)
 
 
 @click.group(no_args_is_help=False)
@@ -83,7 +83,7 @@ def list_keys(service: Service, *, audience: str, as_json: bool) -> None:
 @service_options
 def rotate_key(service: Service, *, audience: str, as_json: bool) -> None:
     """Mint with a fresh key from now on; tokens of the old one stay good."""
-    _show(service.ask("POST", f"/v1/audiences/{segment(audience)}/keys", _key(audience)), as_json=as_json)
+    emit_one(service.ask("POST", f"/v1/audiences/{segment(audience)}/keys", _key(audience)), as_json=as_json)
 
 
 @keys.command("revoke")
@@ -95,17 +95,10 @@ def revoke_key(service: Service, *, kid: str, audience: str | None, as_json: boo
     """Revoke the key KID and every token that it minted."""
     if audience is None:
         shape = partial(wire.read_revocation, repeated=False)
-        _show(service.ask("POST", "/v1/revocations", shape, {"key": kid}), as_json=as_json)
+        emit_one(service.ask("POST", "/v1/revocations", shape, {"key": kid}), as_json=as_json)
     else:
         service.call("DELETE", f"/v1/audiences/{segment(audience)}/keys/{segment(kid)}")
 
 
 def _key(audience: str) -> Callable[[object], KeyInfo]:
     return partial(wire.read_key, audience=audience)
-
-
-def _show(value: dict[str, object], *, as_json: bool) -> None:
-    if as_json:
-        emit_json(value)
-    else:
-        emit_fields(value)

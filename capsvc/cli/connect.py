@@ -13,7 +13,7 @@ import click
 
 from capsvc import wire
 from capsvc.cli.exits import USAGE, Failure
-from capsvc.cli.inputs import DURATION, read_credential
+from capsvc.cli.inputs import DURATION, read_credential, typed
 from capsvc.client.connection import Connection
 from capsvc.client.messages import Answer, Call, unreadable
 from capsvc.client.origin import URL_OCTETS, Origin, read_origin
@@ -35,8 +35,10 @@ Shape = Callable[[object], object]
 class Service:
     """The service that a command talks to. Raises `ServiceError` when it does not do what it is asked."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, timeout: float = TIMEOUT) -> None:
+        """``timeout`` is in seconds, for others whom a command asks."""
         self._connection = connection
+        self.timeout = timeout
 
     def call(
         self, method: str, path: str, body: Mapping[str, object] | None = None, *, anonymous: bool = False
@@ -72,7 +74,11 @@ class Service:
                 raise unreadable(answer.status)  # it would never end
             cursor = following
 
-    def attribute_types(self) -> dict[str, str]:
+    def typed(self, pairs: Mapping[str, str]) -> dict[str, Any]:
+        """``NAME=VALUE`` pairs as the service wants them."""
+        return typed(pairs, self._attribute_types()) if pairs else {}
+
+    def _attribute_types(self) -> dict[str, str]:
         """The declared attributes and the names of their types, as the service publishes them."""
         answer = self.call("GET", "/.well-known/capsvc", anonymous=True)
         try:
@@ -137,9 +143,10 @@ def service_options(command: Callable[..., None]) -> Callable[..., None]:
     def connected(*, url: str | None, credential_file: Path | None, data_dir: Path, timeout: int, **given: Any) -> None:
         origin = _origin(url, data_dir)
         credential = read_credential(_credential_path(origin, credential_file, data_dir))
-        connection = Connection(origin.base, credential, timeout=min(max(timeout, TIMEOUTS[0]), TIMEOUTS[1]))
+        seconds = min(max(timeout, TIMEOUTS[0]), TIMEOUTS[1])
+        connection = Connection(origin.base, credential, timeout=seconds)
         try:
-            command(Service(connection), **given)
+            command(Service(connection, seconds), **given)
         finally:
             connection.close()
 

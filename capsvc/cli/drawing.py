@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from capsvc.cli.reading import Line, Reading, expiry
+from capsvc.cli.reading import BAKERY_VERSION, Line, Reading, expiry
 from capsvc.cli.words import NANOSECONDS, meaning, remaining, span, statement
 from caveats import TYPES, Comparison, Vocabulary
 
@@ -25,7 +25,19 @@ def picture(reading: Reading, now: int) -> RenderableType:
     _add_caveats(tree, reading, now)
     for discharge in reading.unused:
         _add_discharge(tree, discharge, now, "discharge that answers no caveat here")
-    return Group(Text(_WARNING, "bold yellow"), tree, _end(reading, now))
+    return Group(Text(_WARNING, "bold yellow"), tree, *_missing(reading), _end(reading, now))
+
+
+def _missing(reading: Reading) -> list[Text]:
+    """What is still to be done before the token can be presented."""
+    unanswered = reading.unanswered
+    if not unanswered:
+        return []
+    count = f"{len(unanswered)} discharge{' is' if len(unanswered) == 1 else 's are'} missing"
+    places = ", ".join(dict.fromkeys(place or "no location" for place in unanswered))
+    bundled = len(reading.macaroons) > 1
+    whose = "the token that this bundle was made from, for a bundle is final" if bundled else "it"
+    return [Text(f"{count} ({places}): run 'capsvc discharge' on {whose}", "bold yellow")]
 
 
 def _title(kind: str, reading: Reading) -> Text:
@@ -74,11 +86,19 @@ def _add_line(branch: Tree, line: Line, now: int, *, stated: bool) -> None:
         branch.add(_caveat_text(line, now, stated=stated))
         return
     place = line.location or "(a third party without a location)"
-    below = branch.add(Text.assemble("third party ", (place, "magenta"), ("  must confirm a condition", "dim")))
+    below = branch.add(Text.assemble("third party ", (place, "magenta"), (f"  must confirm {_asked(line)}", "dim")))
     if line.discharge is None:
         below.add(Text("no discharge here", "yellow"))
     else:
         _add_discharge(below, line.discharge, now, "discharge")
+
+
+def _asked(line: Line) -> str:
+    """What a third-party caveat asks, as far as anybody but the third party can tell."""
+    if line.bakery is None:
+        return "what the caveat's id stands for there"
+    age = "" if line.bakery == BAKERY_VERSION else ", which capsvc refuses"
+    return f"a secret condition, sealed for it (bakery version {line.bakery}{age})"
 
 
 def _caveat_text(line: Line, now: int, *, stated: bool) -> Text:

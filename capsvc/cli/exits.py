@@ -21,7 +21,6 @@ from typing import Final
 import click
 
 from capsvc.cli.render import OutputError, escape
-from capsvc.errors import Denied
 from caveats import CaveatError
 
 __all__ = ["DONE", "INTERRUPTED", "REFUSED", "UNAVAILABLE", "USAGE", "Failure", "report"]
@@ -77,9 +76,8 @@ def _outcome(error: BaseException) -> tuple[int, str, str]:
 def _message(error: BaseException) -> str:
     if isinstance(error, CaveatError) and error.position is not None:
         return f"{error} (at octet {error.position})"
-    if isinstance(error, Denied) and error.caveat is not None:
-        return f"{error} {error.caveat}"
-    return str(error)
+    caveat = getattr(error, "caveat", None)  # of a `Denied`, and of a `ServiceError` about the credential
+    return f"{error} {caveat}" if isinstance(caveat, str) else str(error)
 
 
 def _exit_code(error: BaseException, code: str) -> int:

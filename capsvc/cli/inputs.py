@@ -12,8 +12,19 @@ import click
 
 from capsvc.cli.exits import USAGE, Failure
 from capsvc.errors import TokenError
+from capsvc.macaroon.thirdparty import read_key
 
-__all__ = ["DURATION", "TOKEN_FILE", "Duration", "read_credential", "read_pairs", "read_token", "typed"]
+__all__ = [
+    "DURATION",
+    "PUBLIC_KEY",
+    "TOKEN_FILE",
+    "Duration",
+    "PublicKey",
+    "read_credential",
+    "read_pairs",
+    "read_token",
+    "typed",
+]
 
 INPUT_OCTETS: Final = 256 * 1024  # the largest token in V2 JSON, every octet of it escaped
 CREDENTIAL_OCTETS: Final = 64 * 1024
@@ -42,6 +53,29 @@ class Duration(click.ParamType[int]):
 
 
 DURATION: Final = Duration()
+
+
+class PublicKey(click.ParamType[str]):
+    """A Curve25519 public key in its one spelling: 32 octets in standard base64."""
+
+    name = "key"
+
+    def __init__(self, *, or_nothing: bool = False) -> None:
+        """``or_nothing`` takes the empty text, too."""
+        self._or_nothing = or_nothing
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same text; a usage error for what is no key."""
+        if value == "" and self._or_nothing:
+            return ""
+        try:
+            read_key(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        return str(value)
+
+
+PUBLIC_KEY: Final = PublicKey()
 
 
 def read_token(file: str | None) -> str:

@@ -22,16 +22,21 @@ COMMANDS: Final = MappingProxyType(
         "init": "data:init",
         "serve": "data:serve",
         "admin-token": "data:admin_token",
-        "mint": "tokens:mint",
+        "mint": "minting:mint",
         "verify": "tokens:verify",
+        "exchange": "minting:exchange",
         "revoke": "tokens:revoke",
         "tokens": "tokens:tokens",
         "audiences": "audiences:audiences",
         "keys": "audiences:keys",
+        "dischargers": "dischargers:dischargers",
+        "bakery-keys": "dischargers:bakery_keys",
         "inspect": "local:inspect",
         "attenuate": "local:attenuate",
         "convert": "local:convert",
         "check": "local:check",
+        "keygen": "discharger:keygen",
+        "discharger": "discharger:discharger",
     }
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from capsvc.cli.render import escape
@@ -12,19 +13,28 @@ from capsvc.macaroon import identifier
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon
 from caveats import TYPES, Caveat, CaveatError, Vocabulary, parse, upper_bound
 
-__all__ = ["Line", "Reading", "as_json", "expiry", "read_bundle"]
+__all__ = ["BAKERY_VERSION", "Line", "Reading", "as_json", "expiry", "read_bundle"]
 
 AWAY: Final = Vocabulary.built_in().away
+
+BAKERY_VERSION: Final = 3  # what capsvc writes and takes
+_BAKERY: Final = MappingProxyType({3: b"\x03", 2: b"\x02", 1: b"eyJ"})
+"""How caveat ids begin, by version: 2 and 3 with it, 1 is a JSON object in base64."""
+_BAKERY_OCTETS: Final = 61  # all versions have two keys or their digests, a nonce and more
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One caveat: its text, shown safely; parsed, or why it is not; of a third-party caveat its location."""
+    """One caveat: its text, shown safely; parsed, or why it is not.
+
+    Of a third-party caveat: its location, the version of bakery's format that its id has, if any, and what answers it.
+    """
 
     text: str
     caveat: Caveat | None
     problem: str | None
     location: str | None
+    bakery: int | None = None
     discharge: Reading | None = None
 
     @property
@@ -49,6 +59,12 @@ class Reading:
         """The macaroon itself, then every discharge below it and beside it."""
         below = [line.discharge for line in self.lines if line.discharge is not None]
         return [self, *(found for reading in (*below, *self.unused) for found in reading.macaroons)]
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The locations of all third-party caveats that have no discharge here."""
+        lines = [line for reading in self.macaroons for line in reading.lines]
+        return [line.location for line in lines if line.location is not None and line.discharge is None]
 
 
 def as_json(reading: Reading) -> dict[str, Any]:
@@ -109,11 +125,19 @@ def _identifier(octets: bytes) -> identifier.Identifier | None:
 def _line(raw: RawCaveat, left: list[UnverifiedMacaroon], *, discharge: bool) -> Line:
     text = escape(raw.cid)
     if raw.vid is not None:
-        return Line(text, None, None, escape(raw.location or b""), _discharge(raw.cid, left))
+        return Line(text, None, None, escape(raw.location or b""), _bakery(raw.cid), _discharge(raw.cid, left))
     try:
         return Line(text, parse(raw.cid, AWAY, discharge=discharge), None, None)
     except CaveatError as error:
         return Line(text, None, f"{error.code}: {error}", None)
+
+
+def _bakery(cid: bytes) -> int | None:
+    """The version of bakery's format that a caveat id has, by how it begins; its inside is secret."""
+    for version, begins in _BAKERY.items():
+        if cid.startswith(begins) and len(cid) > _BAKERY_OCTETS:
+            return version
+    return None
 
 
 def _discharge(cid: bytes, left: list[UnverifiedMacaroon]) -> Reading | None:

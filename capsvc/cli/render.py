@@ -23,6 +23,7 @@ __all__ = [
     "emit_fields",
     "emit_json",
     "emit_list",
+    "emit_one",
     "emit_rows",
     "escape",
     "field_lines",
@@ -82,6 +83,14 @@ def emit_list(plural: str, rows: Iterable[object]) -> None:
 def emit_fields(value: Mapping[str, object]) -> None:
     """Write an object as ``name: value`` lines. Raises `OutputError`."""
     emit("".join(f"{line}\n" for line in field_lines(value)))
+
+
+def emit_one(value: Mapping[str, object], *, as_json: bool) -> None:
+    """Write an object as JSON, or as ``name: value`` lines. Raises `OutputError`."""
+    if as_json:
+        emit_json(value)
+    else:
+        emit_fields(value)
 
 
 def field_lines(value: Mapping[str, object], prefix: str = "") -> Iterator[str]:

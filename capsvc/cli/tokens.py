@@ -1,8 +1,7 @@
-"""Tokens at a running service: mint, verify, revoke, list, show."""
+"""Tokens at a running service: verify, revoke, list, show."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -12,90 +11,14 @@ import click
 from capsvc import wire
 from capsvc.cli.connect import Service, json_option, segment, service_options
 from capsvc.cli.exits import REFUSED, UNAVAILABLE
-from capsvc.cli.inputs import DURATION, TOKEN_FILE, read_pairs, read_token, typed
-from capsvc.cli.render import emit, emit_fields, emit_json, emit_list, emit_rows, escape, field_lines
+from capsvc.cli.inputs import TOKEN_FILE, read_pairs, read_token
+from capsvc.cli.render import emit, emit_json, emit_list, emit_one, emit_rows, escape, field_lines
 from capsvc.client.messages import Answer, unreadable
 from capsvc.errors import Denied
 
-__all__ = ["mint", "revoke", "tokens", "verify"]
+__all__ = ["revoke", "tokens", "verify"]
 
 ROW_COLUMNS: Final = ("id", "state", "audience", "subject", "expires_at", "label")
-
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
-_NEED_DECLARED: Final = re.compile(r"need-declared ([^ ]+) (.*)", re.DOTALL)
-
-
-@click.command()
-@click.option("--audience", default="default", show_default=True, help="The services that the token is for.")
-@click.option("--ttl", type=DURATION, required=True, help="How long it lives: 90, 90s, 15m, 1h, 7d.")
-@click.option("--subject", help="Whom it speaks for.")
-@click.option("--fact", "facts", multiple=True, metavar="NAME=VALUE", help="Something else that the issuer states.")
-@click.option("--caveat", "caveats", multiple=True, help="A restriction, as 'action in read'. Repeatable.")
-@click.option(
-    "--third-party",
-    "third_parties",
-    multiple=True,
-    metavar="URL=CONDITION",
-    help="A condition that a registered third party must confirm.",
-)
-@click.option("--label", help="A note for the list of tokens.")
-@json_option
-@service_options
-def mint(
-    service: Service,
-    *,
-    audience: str,
-    ttl: int,
-    subject: str | None,
-    facts: tuple[str, ...],
-    caveats: tuple[str, ...],
-    third_parties: tuple[str, ...],
-    label: str | None,
-    as_json: bool,
-) -> None:
-    """Make a token and write it to standard output."""
-    pairs = read_pairs(facts, "--fact")
-    conditions = [_third_party(text) for text in third_parties]
-    request = wire.mint_request(
-        audience=audience,
-        ttl=ttl,
-        subject=subject,
-        facts=_typed(service, pairs),
-        caveats=caveats,
-        third_party=conditions,
-        label=label,
-    )
-    answer = service.call("POST", "/v1/tokens", request)
-    token = _minted(answer)
-    if as_json:
-        emit_json(answer.value)
-    else:
-        emit(f"{token}\n")
-
-
-def _minted(answer: Answer) -> str:
-    """The token of the answer, which is one: a terminal will show it."""
-    try:
-        token = wire.read_minted(answer.value).token
-    except ValueError:
-        raise unreadable(answer.status) from None
-    if not _TOKEN.fullmatch(token):
-        raise unreadable(answer.status)
-    return token
-
-
-def _third_party(text: str) -> dict[str, object]:
-    location, equals, condition = text.partition("=")
-    if not equals or not location:
-        raise click.UsageError("--third-party is written URL=CONDITION.", click.get_current_context())
-    declared = _NEED_DECLARED.fullmatch(condition)
-    if declared is None:
-        return {"location": location, "condition": condition}
-    return {"location": location, "condition": declared[2], "declare": declared[1].split(",")}
-
-
-def _typed(service: Service, pairs: Mapping[str, str]) -> dict[str, Any]:
-    return typed(pairs, service.attribute_types()) if pairs else {}
 
 
 @click.command()
@@ -111,7 +34,7 @@ def verify(
     """Decide whether the token in FILE or on standard input allows a request."""
     pairs = read_pairs(context, "--context")
     token = read_token(file)
-    request = wire.verify_request(token, audience=audience, context=_typed(service, pairs), explain=explain)
+    request = wire.verify_request(token, audience=audience, context=service.typed(pairs), explain=explain)
     answer = service.call("POST", "/v1/verify", request)
     denied = _denial(answer)
     if as_json:
@@ -168,10 +91,7 @@ def revoke(
     if not request:
         request["token"] = read_token(file)
     value = service.ask("POST", "/v1/revocations", partial(wire.read_revocation, repeated=False), request)
-    if as_json:
-        emit_json(value)
-    else:
-        emit_fields(value)
+    emit_one(value, as_json=as_json)
 
 
 def _check_revocation(request: Mapping[str, str], file: str | None) -> None:
@@ -215,7 +135,4 @@ def list_tokens(service: Service, *, audience: str | None, subject: str | None, 
 def show_token(service: Service, *, id: str, as_json: bool) -> None:
     """Show what is kept of the token with this ID."""
     value = service.ask("GET", f"/v1/tokens/{segment(id)}", wire.read_token_row)
-    if as_json:
-        emit_json(value)
-    else:
-        emit_fields(value)
+    emit_one(value, as_json=as_json)

@@ -173,6 +173,45 @@ def test_inspect_bundles(run: Run, root: Root) -> None:
     assert value["expires_at"] == value["discharges"][1]["expires_at"] < "2098"
 
 
+@pytest.mark.parametrize(
+    ("cid", "words"),
+    [
+        (b"\x03" + bytes(100), "a secret condition, sealed for it (bakery version 3)"),
+        (b"\x02" + bytes(100), "a secret condition, sealed for it (bakery version 2, which capsvc refuses)"),
+        (b"eyJU" + b"a" * 100, "a secret condition, sealed for it (bakery version 1, which capsvc refuses)"),
+        (b"\x03\x00", "what the caveat's id stands for there"),
+        (b"\x04" + bytes(100), "what the caveat's id stands for there"),
+        (b"is-user alice", "what the caveat's id stands for there"),
+        (b"\x1b[31m" + bytes(100), "what the caveat's id stands for there"),
+    ],
+)
+def test_inspect_tells_what_a_third_party_is_asked(run: Run, root: Root, cid: bytes, words: str) -> None:
+    """The condition itself is nobody's to read; which format hides it can be told by how the id begins."""
+    text = run("inspect", stdin=_with_caveats(root(), RawCaveat(cid, VID, b"https://id.example.org"))).done()
+    (line,) = [line for line in text.splitlines() if "third party" in line]
+    assert line.endswith(f"third party https://id.example.org  must confirm {words}")
+
+
+def test_inspect_tells_what_is_missing(run: Run, root: Root) -> None:
+    """How many discharges, of which third parties, and what to do, for a token and for a bundle."""
+    thirds = [RawCaveat(name, VID, b"https://%s.example.org" % name) for name in (b"a", b"b")]
+    token = _with_caveats(root(), *thirds, RawCaveat(b"c", VID, b"https://a.example.org"))
+    places = "(https://a.example.org, https://b.example.org)"
+    lines = run("inspect", stdin=token).done().splitlines()
+    assert lines[-2] == f"3 discharges are missing {places}: run 'capsvc discharge' on it"
+    bundle = "~".join([token, *(encode(_macaroon(name)) for name in (b"a", b"c"))])
+    lines = run("inspect", stdin=bundle).done().splitlines()
+    assert lines[-2] == (
+        "1 discharge is missing (https://b.example.org): run 'capsvc discharge' on the token that this bundle was made"
+        " from, for a bundle is final"
+    )
+    nested = encode(_macaroon(b"b", RawCaveat(b"d", VID, None)))
+    assert "1 discharge is missing (no location)" in run("inspect", stdin=f"{bundle}~{nested}").done()
+    whole = run("inspect", stdin=f"{bundle}~{nested}~{encode(_macaroon(b'd'))}").done()
+    assert "missing" not in whole
+    assert whole.splitlines()[-1].startswith("expires ")
+
+
 def test_inspect_of_discharges_in_a_circle(run: Run, root: Root) -> None:
     """Discharges that answer one another, or themselves, end; each is shown once."""
     token = _with_caveats(root(), RawCaveat(b"a", VID, b"https://a"))

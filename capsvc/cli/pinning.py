@@ -1,0 +1,138 @@
+"""Which key a discharger serves: read once, over a connection that can be trusted, shown, and pinned.
+
+This is the one connection to a third party that an administrator makes; the service makes none.
+"""
+
+from __future__ import annotations
+
+import sys
+from http import HTTPStatus
+from typing import Final
+
+import click
+import httpx
+
+from capsvc.cli.exits import REFUSED, USAGE, Failure
+from capsvc.cli.render import escape
+from capsvc.client.connection import FAILURES, failure, http_options
+from capsvc.client.errors import ServiceError
+from capsvc.client.messages import Body, read_json
+from capsvc.client.origin import Origin, read_origin
+from capsvc.macaroon.location import check_location
+from capsvc.macaroon.thirdparty import read_key
+
+__all__ = ["confirmed_key", "read_location"]
+
+INFO_OCTETS: Final = 65_536  # 64 KiB
+VERSION: Final = 3  # of the caveat ids that we seal
+
+
+def read_location(url: str) -> Origin:
+    """A discharger's address, as far as its key can be asked there.
+
+    Raises:
+        Failure: exit 2 for what is no https address, nor an http one of this machine.
+
+    """
+    try:
+        check_location(url)
+        return read_origin(url)
+    except ValueError:
+        raise Failure(
+            USAGE,
+            "usage",
+            "a discharger's address is an https URL, or an http one of this machine, of host, port and path, without =",
+        ) from None
+
+
+def confirmed_key(origin: Origin, expected: str | None, *, sure: bool, timeout: float) -> str:
+    """The key that a discharger serves, once it is clear that it is the one to pin.
+
+    Args:
+        origin: its address.
+        expected: the key that it should be, in base64.
+        sure: whether to take whatever is served, unasked.
+        timeout: seconds, for connecting, each wait and the whole.
+
+    Raises:
+        Failure: exit 2 without a terminal to ask on, exit 1 for another key or a no.
+        ServiceError: it cannot be reached, or is no discharger.
+
+    """
+    if expected is None and not sure and not _can_ask():
+        raise Failure(
+            USAGE,
+            "usage",
+            "no terminal to ask at: give the key that you were told with --public-key, or --yes to pin what is served",
+        )
+    served = _served_key(origin, timeout)
+    if expected is None:
+        if not sure:
+            _ask(origin, served)
+    elif served != expected:
+        raise Failure(
+            REFUSED,
+            "key-differs",
+            f"{origin.base} serves the key {served}, not the given one: ask whoever runs it which is right, by another"
+            " way than this address, and pin nothing before",
+        )
+    return served
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _ask(origin: Origin, served: str) -> None:
+    click.echo(
+        f"{escape(origin.base)} serves the public key\n\n    {served}\n\n"
+        "Compare it with the one that whoever runs it tells you, by another way than this address:\n"
+        "whoever has its private half answers for this discharger from now on.",
+        err=True,
+    )
+    if not click.confirm("Pin it?", err=True):
+        raise Failure(REFUSED, "not-confirmed", "nothing was registered")
+
+
+def _served_key(origin: Origin, timeout: float) -> str:
+    """The public key in ``/discharge/info``."""
+    status, octets = _fetch(f"{origin.base}/discharge/info", origin, timeout)
+    if status != HTTPStatus.OK:
+        raise _no_discharger(status, origin, f"answered {status}; redirects are not followed")
+    key, version = _told(octets)
+    if key is None:
+        raise _no_discharger(status, origin, "does not tell a public key as a discharger does")
+    if type(version) is not int or version < VERSION:
+        raise _no_discharger(status, origin, f"tells of no caveats of bakery's version {VERSION}, which ours are")
+    return key
+
+
+def _told(octets: bytes) -> tuple[str | None, object]:
+    """The key, if it is one in its one spelling, and the version of caveat ids that a discharger tells."""
+    try:
+        info = read_json(octets)
+        key, version = (info.get("PublicKey"), info.get("Version")) if isinstance(info, dict) else (None, None)
+        if isinstance(key, str):
+            read_key(key)
+            return key, version
+    except ValueError:
+        pass
+    return None, None
+
+
+def _no_discharger(status: int, origin: Origin, reason: str) -> ServiceError:
+    code = "unavailable" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "bad-answer"
+    return ServiceError(status, code, f"{origin.base}/discharge/info {escape(reason)}")
+
+
+def _fetch(url: str, origin: Origin, timeout: float) -> tuple[int, bytes]:
+    options = http_options(encrypted=origin.encrypted, timeout=timeout)
+    try:
+        with httpx.Client(**options) as client, client.stream("GET", url) as response:
+            body = Body(response.status_code, response.headers.get("content-encoding"), timeout, INFO_OCTETS)
+            for chunk in response.iter_bytes():
+                body.add(chunk)
+            return response.status_code, body.octets()
+    except FAILURES as error:
+        code, reason = failure(error)
+        raise ServiceError(None, code, f"{origin.base} {reason}") from None
