@@ -228,6 +228,7 @@ def test_only_entry_points_pick_the_real_clock() -> None:
     defaults = {path for path, _ in found} - read
     assert defaults == {
         "capsvc/authority/authority.py",
+        "capsvc/client/auth.py",
         "capsvc/discharge/service.py",
         "capsvc/http/app.py",
         "capsvc/http/logs.py",

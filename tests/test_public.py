@@ -47,9 +47,12 @@ def test_the_front_door_is_the_contract() -> None:
 
 
 def test_a_client_exports_what_a_caller_needs() -> None:
-    """Both clients, and both of the exceptions that they raise."""
+    """Both clients, what presents tokens with their discharges, and the exceptions that they raise."""
     module = importlib.import_module("capsvc.client")
-    assert sorted(module.__all__) == ["AsyncClient", "Client", "Denied", "ServiceError"]
+    names = ["AsyncClient", "CapabilityAuth", "Client", "Denied", "DischargeError", "KnownDischarger", "ServiceError"]
+    assert sorted(module.__all__) == names
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        module.Nothing  # noqa: B018 - asking is the test
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,26 +8,54 @@
 A credential goes over https, or over http to this machine alone; redirects are not followed; answers are bounded in
 size and time. `Denied` speaks of the token that was asked about; everything else that goes wrong, a credential that
 the service does not accept among it, is a `ServiceError`.
+
+`CapabilityAuth` makes httpx present a token to the service that it is for, with the discharges that its third-party
+caveats need; one that is not to be had is a `DischargeError`.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Final, Self
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Final, Self
 
 import httpx
 
 from capsvc.client import calls
 from capsvc.client.connection import AsyncConnection, Connection
-from capsvc.client.errors import ServiceError
+from capsvc.client.errors import DischargeError, ServiceError
 from capsvc.errors import Denied
 from capsvc.grants import Fact, Grant, Minted, Revocation
 
-__all__ = ["AsyncClient", "Client", "Denied", "ServiceError"]
+if TYPE_CHECKING:
+    from capsvc.client.auth import CapabilityAuth
+    from capsvc.client.book import KnownDischarger
+
+__all__ = [
+    "AsyncClient",
+    "CapabilityAuth",
+    "Client",
+    "Denied",
+    "DischargeError",
+    "KnownDischarger",
+    "ServiceError",
+]
+
+_HOMES: Final = MappingProxyType(
+    {"CapabilityAuth": "capsvc.client.auth", "KnownDischarger": "capsvc.client.book"}
+)  # loaded when asked for: most who take a client build no macaroons
 
 TIMEOUT: Final = 10.0  # seconds: for connecting, for each wait, and for the whole of an answer
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'capsvc.client' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
 
 
 class Client:

@@ -31,6 +31,7 @@ class DischargeError(ServiceError):
     - ``bad-answer``: what answered is no discharger, sent a discharge of something else, or would lead elsewhere;
     - ``discharger-unknown``: no discharger of that location was named, by the caller or by the issuer;
     - ``interaction-required``: it wants a person or an agent's key, and there is none;
+    - ``key-changed``: the token asks it under another key than the one that it is pinned to;
     - ``expired``: its discharge is over already;
     - ``too-large``: the discharges lead to more than the limits allow;
     - its own, in our spelling: ``permission-denied``, ``bad-request``, …; ``discharge-refused`` where it names none.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Container
 from typing import Final, NamedTuple
+from urllib.parse import urljoin
 
 import httpx
 
-__all__ = ["Origin", "is_loopback", "read_origin"]
+__all__ = ["Origin", "Place", "is_loopback", "place_of", "read_origin", "read_own_url"]
 
 URL_OCTETS: Final = 2048
+_PORTS: Final = {"http": 80, "https": 443}
 _PLAIN: Final = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # no white space, no backslash: parsers differ on both
 
 
@@ -20,6 +23,14 @@ class Origin(NamedTuple):
     base: str
     encrypted: bool
     loopback: bool
+
+
+class Place(NamedTuple):
+    """Whom a URL leads to: what browsers call its origin."""
+
+    scheme: str
+    host: bytes
+    port: int
 
 
 def read_origin(url: str) -> Origin:
@@ -48,6 +59,34 @@ def read_origin(url: str) -> Origin:
     if parsed.scheme == "http" and not loopback:
         raise ValueError("a credential goes over https, or over http to this machine alone")
     return Origin(str(parsed).rstrip("/"), parsed.scheme == "https", loopback)
+
+
+def place_of(url: httpx.URL) -> Place:
+    """The origin of a URL: scheme, host and port, the scheme's own where it names none."""
+    return Place(url.scheme, url.raw_host, url.port or _PORTS.get(url.scheme, 0))
+
+
+def read_own_url(text: str, base: str, places: Container[Place]) -> str:
+    """A URL that somebody sent who may be found at ``base``, if it leads to one of his own ``places``.
+
+    Args:
+        text: absolute, or relative to ``base``.
+        base: his address, without a slash at its end.
+        places: the origins that are his.
+
+    Raises:
+        ValueError: for any other place, and for what is no URL or holds a user's name.
+
+    """
+    if len(text) > URL_OCTETS or not _PLAIN.fullmatch(text):
+        raise ValueError("not a URL")
+    try:
+        url = httpx.URL(urljoin(f"{base}/", text))
+    except (ValueError, httpx.InvalidURL):
+        raise ValueError("not a URL") from None
+    if url.userinfo or place_of(url) not in places:
+        raise ValueError("a URL of another origin")
+    return str(url)
 
 
 def is_loopback(host: str) -> bool:

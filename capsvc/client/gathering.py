@@ -1,0 +1,229 @@
+"""Gathering the discharges of a token: whom to ask, in which order, and what to take for an answer. No I/O.
+
+Breadth first, as the authority matches them: the root's third-party caveats in order, then those of their discharges.
+A discharger can ask for more with each discharge, so the published bounds end it: 16 discharges, 4 deep.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, NoReturn
+from urllib.parse import urlencode
+
+from capsvc.client.agents import Agents
+from capsvc.client.bakery import (
+    Discharge,
+    Interaction,
+    Proof,
+    bad_answer,
+    discharge_form,
+    read_discharge,
+    read_login,
+    read_proof,
+)
+from capsvc.client.book import Book, Known
+from capsvc.client.errors import DischargeError, ServiceError
+from capsvc.client.messages import read_answer
+from capsvc.client.steps import Ask, Reply, Steps, Visit
+from capsvc.macaroon.bundle import MAX_DEPTH, MAX_DISCHARGES
+from capsvc.macaroon.thirdparty import read_parties
+from capsvc.token import ThirdParty, Token
+
+__all__ = ["gather"]
+
+SHOWN_LOCATION: Final = 200  # characters of one that a token made up
+_UNAUTHORIZED: Final = 401
+
+
+class _Wanted(NamedTuple):
+    """A caveat to discharge: what its id stands for, and how deep its discharge lies (a root's own caveats: 1)."""
+
+    caveat: ThirdParty
+    sealed: bytes
+    depth: int
+
+    @property
+    def location(self) -> str:
+        return (self.caveat.location or "a third party without a location")[:SHOWN_LOCATION]
+
+
+def gather(
+    token: Token, book: Book, *, agents: Agents | None, visits: bool, clock: Callable[[], float]
+) -> Steps[tuple[Token, ...]]:
+    """The unbound discharges that a token needs, in the order of the caveats that they answer.
+
+    Args:
+        token: not a bundle.
+        book: who may be asked; what the issuer adds to it stays out of the caller's copy.
+        agents: the agent that the holder is, if it is one.
+        visits: whether a person can visit an address.
+        clock: gives Unix seconds.
+
+    Raises:
+        DischargeError: a discharge is not to be had.
+        ServiceError: the issuer, whose document was needed, did not give it.
+
+    """
+    gathering = _Gathering(book.copy(), agents, clock, visits=visits)
+    discharges: list[Token] = []
+    wanted = deque([_Wanted(caveat, caveat.id, 1) for caveat in token.third_parties])
+    while wanted:
+        following = wanted[0]
+        if len(discharges) + len(wanted) > MAX_DISCHARGES:
+            _too_large(following, f"a token has at most {MAX_DISCHARGES} discharges, and this one needs more")
+        if following.depth > MAX_DEPTH:
+            _too_large(following, f"discharges need discharges {MAX_DEPTH} deep at most, and these need more")
+        found = yield from gathering.discharge(wanted.popleft())
+        discharges.append(found.token)
+        wanted.extend(
+            _Wanted(caveat, found.held_apart.get(caveat.id, caveat.id), following.depth + 1)
+            for caveat in found.token.third_parties
+        )
+    return tuple(discharges)
+
+
+class _Gathering:
+    """What holds for every discharge of one token."""
+
+    def __init__(self, book: Book, agents: Agents | None, clock: Callable[[], float], *, visits: bool) -> None:
+        self._book = book
+        self._agents = agents
+        self._clock = clock
+        self._visits = visits
+        self._asked_issuer = False
+
+    def discharge(self, wanted: _Wanted) -> Steps[Discharge]:
+        """One discharge, after one interaction where its discharger wants one."""
+        known = yield from self._known(wanted)
+        _check_key(known, wanted)
+        found = yield from self._ask(known, wanted, None)
+        if isinstance(found, Interaction):
+            proof = yield from self._interact(known, found)
+            found = yield from self._ask(known, wanted, proof)
+        if isinstance(found, Interaction):
+            raise DischargeError(
+                _UNAUTHORIZED, "interaction-required", known.location, "it asks who is there, though it was told"
+            )
+        return found
+
+    def _known(self, wanted: _Wanted) -> Steps[Known]:
+        location = wanted.caveat.location or ""
+        found = self._book.find(location)
+        trouble: ServiceError | None = None
+        if found is None and self._book.issuer is not None and not self._asked_issuer:
+            trouble = yield from self._ask_issuer(self._book.issuer.base)
+            found = self._book.find(location)
+        if found is not None:
+            return found
+        _unknown(wanted, self._book.unusable(location), trouble)
+
+    def _ask_issuer(self, base: str) -> Steps[ServiceError | None]:
+        """Read the issuer's document, once; what went wrong, if something did."""
+        self._asked_issuer = True
+        try:
+            reply = yield from _send(Ask.issuer(base))
+            self._book.learn(read_answer(reply.status, reply.content_type, reply.octets).value)
+        except ServiceError as error:
+            return error
+        except ValueError:
+            return ServiceError(reply.status, "bad-answer", f"{base} does not say which dischargers it knows")
+        return None
+
+    def _ask(self, known: Known, wanted: _Wanted, proof: Proof | None) -> Steps[Discharge | Interaction]:
+        form = discharge_form(wanted.caveat.id, wanted.sealed, proof)
+        reply = yield from _send(Ask(f"{known.origin.base}/discharge", known.location, form))
+        found = read_discharge(reply, known.location)
+        if isinstance(found, Discharge):
+            self._check(found.token, wanted, known, reply)
+        return found
+
+    def _check(self, discharge: Token, wanted: _Wanted, known: Known, reply: Reply) -> None:
+        """What can be told of a discharge without its key: that it answers what was asked, and is not over."""
+        if discharge.raw_identifier != wanted.caveat.id:
+            bad_answer(reply, known.location, "it sent something else than the discharge that it was asked for")
+        ends = discharge.expires_at
+        if ends is not None and ends.timestamp() <= self._clock():
+            message = f"its discharge was over at {ends:%Y-%m-%dT%H:%M:%SZ} already: is one of the clocks wrong?"
+            raise DischargeError(reply.status, "expired", known.location, message)
+
+    def _interact(self, known: Known, offered: Interaction) -> Steps[Proof]:
+        """Tell the discharger who asks: as an agent where its key is known there, else by a person's visit."""
+        name = None if self._agents is None else self._agents.name_at(known)
+        if offered.login is not None and self._agents is not None and name is not None:
+            return (yield from self._log_in(self._agents, name, known, offered.login))
+        if offered.visit is not None and offered.wait is not None and self._visits:
+            return (yield from _visit(known, offered))
+        raise DischargeError(_UNAUTHORIZED, "interaction-required", known.location, _missing(offered))
+
+    def _log_in(self, agents: Agents, name: str, known: Known, login: object) -> Steps[Proof]:
+        url = _own_url(known, login)
+        query = urlencode(agents.query(name))
+        reply = yield from _send(Ask(f"{url}{'&' if '?' in url else '?'}{query}", known.location))
+        macaroon = read_login(reply, known.location)
+        try:
+            return agents.answer(macaroon, known, self._book)
+        except ValueError as error:
+            bad_answer(reply, known.location, str(error))
+
+
+def _visit(known: Known, offered: Interaction) -> Steps[Proof]:
+    address, wait = _own_url(known, offered.visit), _own_url(known, offered.wait)
+    yield Visit(address, known.location)
+    reply = yield from _send(Ask(wait, known.location, waits=True))
+    return read_proof(reply, known.location)
+
+
+def _send(ask: Ask) -> Steps[Reply]:
+    reply = yield ask
+    if reply is None:
+        raise TypeError("a request has a reply")
+    return reply
+
+
+def _own_url(known: Known, text: object) -> str:
+    try:
+        return known.own_url(text)
+    except ValueError as error:
+        message = f"it would lead elsewhere than to itself ({error})"
+        raise DischargeError(_UNAUTHORIZED, "bad-answer", known.location, message) from None
+
+
+def _check_key(known: Known, wanted: _Wanted) -> None:
+    """Hold a caveat to the key that its discharger is pinned to, as far as its id tells for whom it is sealed."""
+    if not known.pinned or known.public_key is None:
+        return
+    try:
+        prefix, _ = read_parties(wanted.sealed)
+    except ValueError:
+        prefix = b""
+    if not prefix or not known.public_key.startswith(prefix):
+        message = "the caveat is sealed for another key than the one pinned: was it changed? Ask, then pin the new one"
+        raise DischargeError(None, "key-changed", known.location, message)
+
+
+def _missing(offered: Interaction) -> str:
+    wants = []
+    if offered.login is not None:
+        wants.append("an agent's key, and there is none for it")
+    if offered.visit is not None and offered.wait is not None:
+        wants.append("a person at a browser, and there is nobody")
+    return f"it wants {' or '.join(wants) or 'an interaction of a kind that is not known here'}"
+
+
+def _unknown(wanted: _Wanted, unusable: str | None, trouble: ServiceError | None) -> NoReturn:
+    if trouble is not None:
+        message = f"no discharger of this location was named, and the issuer's were not to be had: {trouble}"
+        raise DischargeError(trouble.status, trouble.code, wanted.location, message)
+    if unusable is not None:
+        message = f"the issuer names it, but it is not asked: {unusable}"
+    else:
+        message = (
+            "no such discharger is known: it is asked once it is named in the caller's configuration"
+            " (the command's --discharger, the library's dischargers), or registered with the issuer"
+        )
+    raise DischargeError(None, "discharger-unknown", wanted.location, message)
+
+
+def _too_large(wanted: _Wanted, message: str) -> NoReturn:
+    raise DischargeError(None, "too-large", wanted.location, message)
