@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from macaroonbakery import bakery
@@ -18,11 +19,18 @@ from macaroonbakery import bakery
 from ..acceptance.conftest import CONFIG, ROOT, environment  # noqa: TID252 - a service is run in one way
 from ..required import missing  # noqa: TID252 - what all folders share
 from .libraries import AGENT, Discharger, GatheringError, Library
+from .ours import OurDischarger
 from .service import Service
 
 HERE = Path(__file__).parent
 GOPATH = Path("/usr/share/gocode")
 BAKERY = GOPATH / "src/github.com/go-macaroon-bakery/macaroon-bakery"
+PRINCIPALS = """
+[principals.NAME]
+public_keys = ["KEY"]
+conditions = ["may-deploy photos"]
+declare = { username = "NAME", team = "Night shift" }
+"""
 PATIENCE = 240  # seconds: the first build on a machine compiles everything below it
 
 LIBRARIES = ("python", "go")
@@ -104,17 +112,23 @@ def both(python_discharger: Discharger, go_discharger: Discharger) -> tuple[Disc
     return python_discharger, go_discharger
 
 
-AgentFile = Callable[[str], Path]
+AgentFile = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def robot() -> Any:
+    """The agent's key pair, as Python's library has it."""
+    return bakery.generate_key()
 
 
 @pytest.fixture
-def agent_file(tmp_path: Path) -> AgentFile:
-    """Bakery's file of an agent's fresh key, by the URL of the discharger that knows him."""
+def agent_file(tmp_path: Path, robot: Any) -> AgentFile:
+    """Bakery's file of the agent's key, by the URL of the discharger that knows him; or with a key of somebody else."""
 
-    def make(url: str) -> Path:
-        key = bakery.generate_key()
+    def make(url: str, key: Any = robot) -> Path:
         pair = {"public": str(key.public_key), "private": str(key)}
-        file = tmp_path / "agent.json"
+        file = tmp_path / f"agent-{len(list(tmp_path.iterdir()))}.json"
+        file.touch(0o600)
         file.write_text(json.dumps({"key": pair, "agents": [{"url": url, "username": AGENT}]}))
         return file
 
@@ -156,3 +170,19 @@ def _by_command(service: Service, token: str) -> str:
     if done.returncode != 0:
         raise GatheringError(done.stderr)
     return done.stdout.removesuffix("\n")
+
+
+@pytest.fixture(scope="session")
+def trust(service: Service, python_discharger: Discharger, go_discharger: Discharger) -> tuple[str, ...]:
+    """The first parties that our dischargers answer: the service, and others' dischargers that send on to ours."""
+    return service.public_key, python_discharger.public_key, go_discharger.public_key
+
+
+@pytest.fixture(scope="session")
+def static(tmp_path_factory: pytest.TempPathFactory, trust: tuple[str, ...], robot: Any) -> Iterator[OurDischarger]:
+    """Our discharger for machines, which knows the agent."""
+    where = tmp_path_factory.mktemp("static")
+    (where / "principals.toml").write_text(PRINCIPALS.replace("NAME", AGENT).replace("KEY", str(robot.public_key)))
+    discharger = OurDischarger(where, "static", "--principals", "principals.toml", trust=trust)
+    yield discharger
+    discharger.close()

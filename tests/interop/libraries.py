@@ -7,13 +7,13 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from capsvc.macaroon.bundle import SEPARATOR
 from capsvc.macaroon.decode import encode
 from capsvc.macaroon.formats import read_v2json
 
-__all__ = ["AGENT", "Discharger", "GatheringError", "Library", "Visit", "before", "declare", "text", "third"]
+__all__ = ["AGENT", "Discharger", "GatheringError", "Library", "Party", "Visit", "before", "declare", "text", "third"]
 
 AGENT = "robot"
 """The one agent that Go's discharger lets in."""
@@ -21,6 +21,16 @@ AGENT = "robot"
 PATIENCE = 30  # seconds
 
 Visit = Callable[[str], object]
+
+
+class Party(Protocol):
+    """A third party, whoever wrote it."""
+
+    name: str
+    url: str
+    public_key: str
+
+
 Caveat = dict[str, Any]
 
 
@@ -34,7 +44,7 @@ def before(seconds: float) -> Caveat:
     return {"before": seconds}
 
 
-def third(discharger: Discharger, condition: str) -> Caveat:
+def third(discharger: Party, condition: str) -> Caveat:
     """A caveat of a discharge: another discharger has to answer a condition."""
     return {"location": discharger.url, "text": condition}
 

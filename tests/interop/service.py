@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
+
 from ..acceptance.conftest import Running  # noqa: TID252 - a service is run in one way
-from .libraries import Discharger
+from .libraries import Party
 
 __all__ = ["Service"]
 
@@ -17,7 +19,13 @@ class Service(Running):
         super().__init__(*arguments)
         self._known: set[str] = set()
 
-    def asking(self, discharger: Discharger, condition: str, *declare: str, **fields: object) -> str:
+    @property
+    def public_key(self) -> str:
+        """By which dischargers know the service."""
+        answer = httpx.get(f"{self.url}/.well-known/capsvc").json()
+        return str(answer["public_key"])
+
+    def asking(self, discharger: Party, condition: str, *declare: str, **fields: object) -> str:
         """A token on which a discharger has to answer a condition, and to declare names."""
         return self.asking_all((discharger, condition, *declare), **fields)
 
@@ -29,7 +37,7 @@ class Service(Running):
             third_party.append({"location": discharger.url, "condition": condition, "declare": declare})
         return self.mint(third_party=third_party, **fields)
 
-    def register(self, discharger: Discharger) -> None:
+    def register(self, discharger: Party) -> None:
         """Let the service know a discharger, under his own name."""
         if discharger.name not in self._known:
             key = discharger.public_key

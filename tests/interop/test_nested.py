@@ -43,6 +43,7 @@ def test_as_deep_and_as_many_as_may_be(
 ) -> None:
     """Four deep, and sixteen in all, whoever gathers them: allowed, and not with one of them left out."""
     python_discharger, go_discharger = both
+    service.register(go_discharger)  # our client asks nobody whom the issuer does not know
     condition = a_tree(python_discharger, go_discharger, depth, discharges)
     bundle = gather(service.asking(python_discharger, condition))
     assert len(split(bundle)) == 1 + discharges
