@@ -18,7 +18,7 @@ from capsvc.client.connection import Connection
 from capsvc.client.messages import Answer, Call, unreadable
 from capsvc.client.origin import URL_OCTETS, Origin, read_origin
 
-__all__ = ["Service", "json_option", "segment", "service_options"]
+__all__ = ["Service", "address_options", "json_option", "segment", "service_options"]
 
 PORT: Final = 8700
 DATA_DIR: Final = "capsvc-data"
@@ -111,15 +111,46 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "as_json", is_flag=True, help="Write the service's JSON object.")(command)
 
 
+_URL: Final = click.option(
+    "--url",
+    envvar="CAPSVC_URL",
+    show_envvar=True,
+    help="The service's address; else the data directory's serve.url.",
+)
+_TIMEOUT: Final = click.option(
+    "--timeout", type=DURATION, default=TIMEOUT, show_default=True, help="How long to wait for the service."
+)
+
+
+def _data_dir(looked_for: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--data-dir",
+        envvar="CAPSVC_DATA_DIR",
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        default=DATA_DIR,
+        show_default=True,
+        help=f"Where {looked_for} looked for.",
+    )
+
+
+def address_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name a service which gets no credential; the command gets its ``origin`` and a ``timeout``."""
+
+    @_URL
+    @_data_dir("serve.url is")
+    @_TIMEOUT
+    @functools.wraps(command)
+    def located(*, url: str | None, data_dir: Path, timeout: int, **given: Any) -> None:
+        command(origin=_origin(url, data_dir), timeout=_held(timeout), **given)
+
+    return located
+
+
 def service_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that name a service and a credential; the command gets the `Service` they make."""
 
-    @click.option(
-        "--url",
-        envvar="CAPSVC_URL",
-        show_envvar=True,
-        help="The service's address; else the data directory's serve.url.",
-    )
+    @_URL
     @click.option(
         "--credential-file",
         envvar="CAPSVC_CREDENTIAL_FILE",
@@ -127,23 +158,13 @@ def service_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Path(path_type=Path),
         help="A file with the credential; else the data directory's admin.token (to this machine alone).",
     )
-    @click.option(
-        "--data-dir",
-        envvar="CAPSVC_DATA_DIR",
-        show_envvar=True,
-        type=click.Path(path_type=Path),
-        default=DATA_DIR,
-        show_default=True,
-        help="Where serve.url and admin.token are looked for.",
-    )
-    @click.option(
-        "--timeout", type=DURATION, default=TIMEOUT, show_default=True, help="How long to wait for the service."
-    )
+    @_data_dir("serve.url and admin.token are")
+    @_TIMEOUT
     @functools.wraps(command)
     def connected(*, url: str | None, credential_file: Path | None, data_dir: Path, timeout: int, **given: Any) -> None:
         origin = _origin(url, data_dir)
         credential = read_credential(_credential_path(origin, credential_file, data_dir))
-        seconds = min(max(timeout, TIMEOUTS[0]), TIMEOUTS[1])
+        seconds = _held(timeout)
         connection = Connection(origin.base, credential, timeout=seconds)
         try:
             command(Service(connection, seconds), **given)
@@ -151,6 +172,10 @@ def service_options(command: Callable[..., None]) -> Callable[..., None]:
             connection.close()
 
     return connected
+
+
+def _held(timeout: int) -> int:
+    return min(max(timeout, TIMEOUTS[0]), TIMEOUTS[1])
 
 
 def _origin(url: str | None, data_dir: Path) -> Origin:

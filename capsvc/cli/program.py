@@ -24,6 +24,7 @@ COMMANDS: Final = MappingProxyType(
         "admin-token": "data:admin_token",
         "mint": "minting:mint",
         "verify": "tokens:verify",
+        "discharge": "discharge:discharge",
         "exchange": "minting:exchange",
         "revoke": "tokens:revoke",
         "tokens": "tokens:tokens",

@@ -26,6 +26,7 @@ from capsvc.client.book import Book, Known
 from capsvc.client.errors import DischargeError, ServiceError
 from capsvc.client.messages import read_answer
 from capsvc.client.steps import Ask, Reply, Steps, Visit
+from capsvc.errors import TokenError
 from capsvc.macaroon.bundle import MAX_DEPTH, MAX_DISCHARGES
 from capsvc.macaroon.thirdparty import read_parties
 from capsvc.token import ThirdParty, Token
@@ -54,7 +55,7 @@ def gather(
     """The unbound discharges that a token needs, in the order of the caveats that they answer.
 
     Args:
-        token: not a bundle.
+        token: to be discharged.
         book: who may be asked; what the issuer adds to it stays out of the caller's copy.
         agents: the agent that the holder is, if it is one.
         visits: whether a person can visit an address.
@@ -62,9 +63,11 @@ def gather(
 
     Raises:
         DischargeError: a discharge is not to be had.
-        ServiceError: the issuer, whose document was needed, did not give it.
+        TokenError: ``bound`` for a bundle.
 
     """
+    if token.is_bundle:
+        raise TokenError("bound", "a bundle is final: its discharges are there already")
     gathering = _Gathering(book.copy(), agents, clock, visits=visits)
     discharges: list[Token] = []
     wanted = deque([_Wanted(caveat, caveat.id, 1) for caveat in token.third_parties])
