@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from macaroonbakery import bakery
 
 from ..acceptance.conftest import CONFIG, ROOT, environment  # noqa: TID252 - a service is run in one way
 from ..required import missing  # noqa: TID252 - what all folders share
-from .libraries import AGENT, Discharger, GatheringError, Library
+from .libraries import AGENT, Discharger, Library
 from .ours import OurDischarger
 from .service import Service
 
@@ -155,21 +154,24 @@ def library_gather(library: Library) -> Gather:
     return library.gather
 
 
-@pytest.fixture(params=[*LIBRARIES, "command"])
+@pytest.fixture(params=[*LIBRARIES, "auth"])
 def gather(request: pytest.FixtureRequest) -> Gather:
-    """Makes a bundle of a token, by each library's client and by each of ours in turn."""
-    if request.param in LIBRARIES:
-        found: Library = request.getfixturevalue(request.param)
+    """Makes a bundle of a token, by each library's client and by ours in turn."""
+    return _gather(request, request.param)
+
+
+@pytest.fixture(params=[*LIBRARIES, "auth", "command"])
+def gather_by_all(request: pytest.FixtureRequest) -> Gather:
+    """Makes a bundle of a token, by our command line too."""
+    return _gather(request, request.param)
+
+
+def _gather(request: pytest.FixtureRequest, by: str) -> Gather:
+    if by in LIBRARIES:
+        found: Library = request.getfixturevalue(by)
         return found.gather
-    return partial(_by_command, request.getfixturevalue("service"))
-
-
-def _by_command(service: Service, token: str) -> str:
-    """By ``capsvc discharge``."""
-    done = service.command("discharge", "--no-browser", given=token)
-    if done.returncode != 0:
-        raise GatheringError(done.stderr)
-    return done.stdout.removesuffix("\n")
+    service: Service = request.getfixturevalue("service")
+    return service.by_auth if by == "auth" else service.by_command
 
 
 @pytest.fixture(scope="session")

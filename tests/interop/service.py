@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
-from ..acceptance.conftest import Running  # noqa: TID252 - a service is run in one way
-from .libraries import Party
+from capsvc.client import CapabilityAuth
+
+from ..acceptance.conftest import PATIENCE, Running  # noqa: TID252 - a service is run in one way
+from .libraries import GatheringError, Party
 
 __all__ = ["Service"]
+
+RESOURCE = "http://127.0.0.1:9"  # whom our client presents a bundle; nothing goes there
 
 
 class Service(Running):
@@ -43,6 +50,40 @@ class Service(Running):
             key = discharger.public_key
             self.post("/v1/dischargers", {"name": discharger.name, "location": discharger.url, "public_key": key})
             self._known.add(discharger.name)
+
+    def by_auth(self, token: str, **options: Any) -> str:
+        """The bundle that our own client presents for a token; it asks the dischargers that the service names."""
+        presented: list[str] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            presented.append(request.headers["authorization"])
+            return httpx.Response(200)
+
+        auth = CapabilityAuth(token, RESOURCE, issuer=self.url, **options)
+        with httpx.Client(auth=auth, transport=httpx.MockTransport(answer)) as client:
+            client.get(RESOURCE)
+        return presented[0].removeprefix("Bearer ")
+
+    def by_command(self, token: str, *options: str) -> str:
+        """The bundle that ``capsvc discharge`` writes for a token."""
+        done = self.command("discharge", "--no-browser", *options, given=token)
+        if done.returncode != 0:
+            raise GatheringError(done.stderr)
+        return done.stdout.removesuffix("\n")
+
+    @contextmanager
+    def begin(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command under way, with pipes; it is over at the end."""
+        pipe = subprocess.PIPE
+        command = [*self._capsvc, *arguments]
+        with subprocess.Popen(
+            command, cwd=self.where, env=self.env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        ) as process:
+            try:
+                yield process
+                process.wait(PATIENCE)
+            finally:
+                process.kill()
 
     def decide(self, bundle: str, **context: object) -> dict[str, Any]:
         """The answer to one decision."""

@@ -24,11 +24,11 @@ def test_a_condition_is_answered(service: Service, discharger: Discharger, gathe
     assert answer["declared"] == {}
 
 
-def test_what_was_asked_for_is_declared(service: Service, discharger: Discharger, gather: Gather) -> None:
+def test_what_was_asked_for_is_declared(service: Service, discharger: Discharger, gather_by_all: Gather) -> None:
     """Of what the discharger states the service reports those names that it asked for, empty where he forgot one."""
     discharger.answers("is-authenticated-user", declare("username", "ada"), declare("admin", "true"))
     token = service.asking(discharger, "is-authenticated-user", "username", "mail", subject="ada")
-    answer = service.allows(gather(token))
+    answer = service.allows(gather_by_all(token))
     assert answer["declared"] == {discharger.name: {"mail": "", "username": "ada"}}
     assert answer["subject"] == "ada"
 
@@ -96,8 +96,8 @@ def test_short_ids_collide_with_their_clients(service: Service, both: Both, libr
     service.allows(bundle)
 
 
-def test_a_refusal_is_told(service: Service, discharger: Discharger, gather: Gather) -> None:
+def test_a_refusal_is_told(service: Service, discharger: Discharger, gather_by_all: Gather) -> None:
     """There is no bundle; the discharger's own sentence reaches whoever asked."""
     token = service.asking(discharger, "never-heard-of-it")
     with pytest.raises(Exception, match="no such condition"):
-        gather(token)
+        gather_by_all(token)

@@ -37,7 +37,7 @@ def a_tree(first: Discharger, second: Discharger, depth: int, discharges: int) -
 def test_as_deep_and_as_many_as_may_be(
     service: Service,
     both: Both,
-    gather: Gather,
+    gather_by_all: Gather,
     depth: int,
     discharges: int,
 ) -> None:
@@ -45,7 +45,7 @@ def test_as_deep_and_as_many_as_may_be(
     python_discharger, go_discharger = both
     service.register(go_discharger)  # our client asks nobody whom the issuer does not know
     condition = a_tree(python_discharger, go_discharger, depth, discharges)
-    bundle = gather(service.asking(python_discharger, condition))
+    bundle = gather_by_all(service.asking(python_discharger, condition))
     assert len(split(bundle)) == 1 + discharges
     service.allows(bundle)
     parts = bundle.split("~")
