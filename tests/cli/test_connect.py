@@ -138,6 +138,14 @@ def test_nobody_listens(run: Run, live: Live, closed_port: int, root: Root) -> N
         ["tokens", "show", "x"],
         ["mint", "--ttl", "1h"],
         ["mint", "--ttl", "1h", "--fact", "tenant=a"],
+        ["mint", "--ttl", "1h", "--third-party", "https://id.example.org=is-known"],
+        ["dischargers", "list"],
+        ["dischargers", "set", "x", "--clear-next"],
+        ["dischargers", "remove", "x"],
+        ["bakery-keys", "list"],
+        ["bakery-keys", "prepare"],
+        ["bakery-keys", "rotate"],
+        ["exchange"],
         ["verify"],
         ["revoke"],
     ):
@@ -181,7 +189,7 @@ ANSWERS = [
 @pytest.mark.parametrize(
     "words",
     [["mint", "--ttl", "1h"], ["mint", "--ttl", "1h", "--fact", "tenant=a"], ["verify"], ["tokens", "list"],
-     ["tokens", "show", "x"], ["keys", "rotate"]],
+     ["tokens", "show", "x"], ["keys", "rotate"], ["exchange"], ["dischargers", "list"], ["bakery-keys", "rotate"]],
     ids=" ".join,
 )  # fmt: skip
 def test_services_that_are_none(
@@ -249,6 +257,12 @@ def test_pages_without_a_row_that_never_end() -> None:
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\r\nallowed\nid: forged\x7f\u202e"
 
 
+PARTY = {
+    "name": HOSTILE, "location": HOSTILE, "public_key": HOSTILE, "next_public_key": HOSTILE,
+    "created_at": ROW["issued_at"],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_answers_do_not_act_on_the_terminal(run: Run, live: Live, serve_octets: Serve, options: list[str]) -> None:
     """A service's text, in any field or message, is shown in plain characters, on its own line."""
@@ -263,6 +277,9 @@ def test_answers_do_not_act_on_the_terminal(run: Run, live: Live, serve_octets: 
         (["audiences", "add", "x"], {"name": HOSTILE, "max_ttl": 1, "created_at": ROW["issued_at"]}),
         (["keys", "rotate"], {"kid": HOSTILE, "state": HOSTILE, "created_at": ROW["issued_at"]}),
         (["revoke", "--id", "x"], {"kind": HOSTILE, "audience": HOSTILE, "at": ROW["issued_at"]}),
+        (["dischargers", "list"], {"dischargers": [PARTY, PARTY], "next": None}),
+        (["dischargers", "set", "x", "--clear-next"], PARTY),
+        (["bakery-keys", "rotate"], {"public_key": HOSTILE, "state": HOSTILE, "created_at": ROW["issued_at"]}),
     ]
     shown = [
         run(*words, *options, "--url", serve_octets(_http(json.dumps(answer).encode())), "--data-dir", data, stdin="A")
@@ -282,10 +299,12 @@ def test_answers_do_not_act_on_the_terminal(run: Run, live: Live, serve_octets: 
 def test_a_minted_token_is_one(run: Run, live: Live, serve_octets: Serve) -> None:
     """What a service hands out as a token is written only if it looks like one."""
     answer = {**ROW, "token": "\x1b[31m"}
-    options = ["--ttl", "1h", "--data-dir", str(live.data), "--url"]
-    run("mint", *options, serve_octets(_http(json.dumps(answer).encode(), b"201 C"))).refused(3, "bad-answer")
     right = json.dumps({**answer, "token": "AgEE"}).encode()
-    assert run("mint", *options, serve_octets(_http(right, b"201 C"))).done() == "AgEE\n"
+    for words in (["mint", "--ttl", "1h"], ["exchange"]):
+        options = [*words, "--data-dir", str(live.data), "--url"]
+        wrong = run(*options, serve_octets(_http(json.dumps(answer).encode(), b"201 C")), stdin="AgEE")
+        wrong.refused(3, "bad-answer")
+        assert run(*options, serve_octets(_http(right, b"201 C")), stdin="AgEE").done() == "AgEE\n"
 
 
 def test_no_proxy_sees_the_credential(run: Run, live: Live, serve_octets: Serve) -> None:

@@ -66,13 +66,19 @@ def test_a_token_is_typed_on_a_terminal(root: Root) -> None:
     assert (process.returncode, json.loads(out)["id"]) == (0, TID)
 
 
-@pytest.mark.parametrize("arguments", [["audiences", "list"], ["keys", "list"], ["tokens", "list"]])
+@pytest.mark.parametrize(
+    "arguments", [["audiences", "list"], ["keys", "list"], ["tokens", "list"], ["bakery-keys", "list"]]
+)
 def test_tables(live: Live, arguments: list[str], run: Run) -> None:
     """A list is a table with a heading on a terminal; piped, a line a row with tabs and no heading."""
     shown = _on_terminal(*arguments, env={**live.env, "NO_COLOR": "1", "COLUMNS": "200"}).splitlines()
     piped = run(*arguments, env=live.env).done().splitlines()
     assert "\t" not in "".join(shown)
-    heading = {"audiences": ["name", "max_ttl", "created_at"], "keys": ["kid", "state", "created_at"]}
+    heading = {
+        "audiences": ["name", "max_ttl", "created_at"],
+        "keys": ["kid", "state", "created_at"],
+        "bakery-keys": ["public_key", "state", "created_at"],
+    }
     expected = heading.get(arguments[0], ["id", "state", "audience", "subject", "expires_at", "label"])
     assert shown[0].split() == expected
     assert all(line.count("\t") == len(expected) - 1 for line in piped)
@@ -86,6 +92,16 @@ def test_names_stay_whole_on_a_narrow_terminal(live: Live, arguments: list[str],
     piped = run(*arguments, env=live.env).done().splitlines()
     names = [row.split("\t")[0] for row in piped]
     assert [line.split()[0] for line in shown if not line.startswith(" ")][1:] == names
+
+
+def test_a_key_stays_whole_where_there_is_room(live: Live, run: Run) -> None:
+    """A public key can be compared: it is folded only where it would leave no room for anything else."""
+    key = run("bakery-keys", "list", env=live.env).done().split("\t")[0]
+    wide = _on_terminal("bakery-keys", "list", env={**live.env, "NO_COLOR": "1", "COLUMNS": "60"})
+    narrow = _on_terminal("bakery-keys", "list", env={**live.env, "NO_COLOR": "1", "COLUMNS": "40"})
+    assert key in wide
+    assert key not in narrow
+    assert max(map(len, narrow.splitlines())) <= 40
 
 
 def test_json_is_readable_on_a_terminal(root: Root) -> None:

@@ -1,0 +1,277 @@
+"""`dischargers add`: the key that a discharger serves, read, shown, compared, confirmed, and registered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import pytest
+
+from capsvc.macaroon.thirdparty import KeyPair, key_text
+
+from .conftest import Ask, Live, command, environment
+
+Serve = Callable[[bytes], str]
+KEY = key_text(KeyPair(b"k" * 32).public)
+
+
+def fresh_key() -> str:
+    """A public key of nobody else."""
+    return key_text(KeyPair.generate().public)
+
+
+class Served:
+    """A discharger of which nothing but its key can be asked; keeps what it was asked."""
+
+    def __init__(self, server: ThreadingHTTPServer, key: str) -> None:
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        self.key = key
+        self.name = f"d{server.server_port}"
+        self.requests: list[tuple[str, dict[str, str]]] = []
+
+
+@pytest.fixture
+def discharger() -> Iterator[Served]:
+    """A discharger that serves a key of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        served: ClassVar[Served]
+
+        def do_GET(self) -> None:
+            self.served.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            body = json.dumps({"PublicKey": self.served.key, "Version": 3}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing on standard error."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Handler.served = Served(server, fresh_key())
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Handler.served
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def registered(ask: Ask) -> Callable[[str], bool]:
+    """Whether a name is registered at the live service."""
+    return lambda name: f"{name}\t" in ask("dischargers", "list").done()
+
+
+def test_the_key_that_was_told(ask: Ask, discharger: Served) -> None:
+    """With --public-key nobody is asked; what is registered is shown, the location as it was given."""
+    out = ask(
+        "dischargers", "add", f"{discharger.url}/", "--name", discharger.name, "--public-key", discharger.key
+    ).done()
+    lines = out.splitlines()
+    assert lines[:3] == [f"name: {discharger.name}", f"location: {discharger.url}/", f"public_key: {discharger.key}"]
+    assert len(lines) == 4
+    assert lines[3].startswith("created_at: 20")
+    ((path, headers),) = discharger.requests
+    assert path == "/discharge/info"
+    assert not {"authorization", "cookie"} & headers.keys()
+
+
+def test_whatever_is_served(ask: Ask, discharger: Served) -> None:
+    """With --yes the key is pinned unasked, and still shown; --json is HTTP's object."""
+    out = ask("dischargers", "add", discharger.url, "--name", discharger.name, "--yes", "--json").done()
+    value = json.loads(out)
+    assert list(value) == ["name", "location", "public_key", "next_public_key", "created_at"]
+    assert (value["public_key"], value["location"]) == (discharger.key, discharger.url)
+
+
+def test_nobody_to_ask(ask: Ask, discharger: Served, registered: Callable[[str], bool]) -> None:
+    """Without a terminal, a key or --yes: exit 2, which names both, before anybody is asked anything."""
+    line = ask("dischargers", "add", discharger.url, "--name", discharger.name, stdin="y\n").refused(2, "usage")
+    assert "--public-key" in line
+    assert "--yes" in line
+    assert discharger.requests == []
+    assert not registered(discharger.name)
+
+
+def test_another_key(ask: Ask, discharger: Served, registered: Callable[[str], bool]) -> None:
+    """A key that differs from the one that was told is refused, --yes or not, shown, with what to do."""
+    for options in ([], ["--yes"]):
+        words = ["dischargers", "add", discharger.url, "--name", discharger.name, "--public-key", fresh_key(), *options]
+        line = ask(*words).refused(1, "key-differs")
+        assert discharger.key in line
+        assert "ask whoever runs it" in line
+    assert not registered(discharger.name)
+
+
+def _on_terminal(live: Live, answer: bytes, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, and what a person at a terminal sees who types the answer."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        command("dischargers", "add", *arguments),
+        stdin=slave, stdout=subprocess.PIPE, stderr=slave, env=environment(live.env),
+    )  # fmt: skip
+    os.close(slave)
+    os.write(master, answer)
+    out, _ = process.communicate(timeout=60)
+    seen = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while chunk := os.read(master, 65_536):
+            seen += chunk
+    os.close(master)
+    return process.returncode, out.decode(), seen.decode()
+
+
+def test_asked_on_a_terminal(live: Live, discharger: Served, registered: Callable[[str], bool]) -> None:
+    """The key is shown, with what to compare it with; only a yes registers it. Standard output has the object alone."""
+    arguments = [discharger.url, "--name", discharger.name]
+    for answer in (b"n\n", b"\n"):
+        code, out, seen = _on_terminal(live, answer, *arguments)
+        assert (code, out) == (1, "")
+        assert discharger.key in seen
+        assert "Compare it" in seen
+        assert "not-confirmed" in seen
+    assert _on_terminal(live, b"\x04", *arguments)[:2] == (130, "")
+    assert not registered(discharger.name)
+    code, out, seen = _on_terminal(live, b"y\n", *arguments)
+    assert (code, out.splitlines()[0]) == (0, f"name: {discharger.name}")
+    assert registered(discharger.name)
+    other = [discharger.url, "--name", "another", "--public-key", discharger.key]
+    code, _, seen = _on_terminal(live, b"", *other)
+    assert code == 1  # its key is taken, which was found without a question
+    assert "Pin it" not in seen
+
+
+def test_what_is_taken(ask: Ask, discharger: Served) -> None:
+    """409 says what is taken, and what to do: by another key, by this one, by somebody else."""
+    add = ["dischargers", "add", discharger.url, "--yes", "--name"]
+    ask(*add, discharger.name).done()
+    assert "that key already" in ask(*add, discharger.name).refused(1, "exists")
+    assert "dischargers list" in ask(*add, f"{discharger.name}b").refused(1, "exists")
+    discharger.key = fresh_key()
+    line = ask(*add, discharger.name).refused(1, "exists")
+    assert "another key" in line
+    assert f"capsvc dischargers set {discharger.name} --next-public-key" in line
+    ask("dischargers", "set", discharger.name, "--next-public-key", discharger.key).done()
+    assert "that key already" in ask(*add, discharger.name).refused(1, "exists")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://id.example.org",
+        "http://192.0.2.1",
+        "ftp://127.0.0.1",
+        "id.example.org",
+        "127.0.0.1:8701",
+        "https://",
+        "https://user@id.example.org",
+        "https://user:secret@id.example.org",
+        "https://id.example.org?x",
+        "https://id.example.org#x",
+        "https://id.example.org/a=b",
+        "https://id.example.org:0",
+        "https://id.example.org/ x",
+        "",
+        "https://id.example.org/" + "x" * 512,
+    ],
+)
+def test_addresses_that_are_not_asked(ask: Ask, url: str) -> None:
+    """https, or http on this machine; nothing but host, port and path. Exit 2, and the address is not repeated."""
+    line = ask("dischargers", "add", url, "--name", "x", "--yes").refused(2, "usage")
+    assert "https" in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("key", ["", "x", "A" * 44, KEY[:-1], key_text(bytes(32)), key_text(b"k" * 31)])
+def test_keys_that_are_none(ask: Ask, discharger: Served, key: str) -> None:
+    """What can be no key is a usage error, before anybody is asked anything."""
+    words = ["dischargers", "add", discharger.url, "--name", "x", "--public-key"]
+    ask(*words, key).refused(2, "usage")
+    ask("dischargers", "set", "x", "--public-key", key).refused(2, "usage")
+    assert discharger.requests == []
+
+
+def _http(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
+    lines = [b"HTTP/1.1 " + status, b"content-type: application/json", b"content-length: %d" % len(body), *headers]
+    return b"\r\n".join([*lines, b"connection: close", b"", body])
+
+
+def _info(**fields: object) -> bytes:
+    return _http(json.dumps({"PublicKey": KEY, "Version": 3, **fields}).encode())
+
+
+ANSWERS = [
+    ("noise", b"\x00\x01\r\n\r\n", 3, "bad-answer"),
+    ("a redirect", _http(b"", b"302 F", b"location: http://127.0.0.1:1/"), 3, "bad-answer"),
+    ("a moved page", _http(b"", b"301 M", b"location: https://example.org/"), 3, "bad-answer"),
+    ("created", _http(b"{}", b"201 C"), 3, "bad-answer"),
+    ("not there", _http(b"{}", b"404 N"), 1, "bad-answer"),
+    ("refused", _http(b'{"Code": "\\u001b[31m"}', b"401 U"), 1, "bad-answer"),
+    ("failing", _http(b"<h1>500</h1>", b"500 F"), 3, "unavailable"),
+    ("a bad gateway", _http(b"", b"502 B"), 3, "unavailable"),
+    ("HTML", _http(b"<h1>hello</h1>"), 3, "bad-answer"),
+    ("empty", _http(b""), 3, "bad-answer"),
+    ("a list", _http(b"[]"), 3, "bad-answer"),
+    ("nested", _http(b"[" * 30_000), 3, "bad-answer"),
+    ("no key", _http(b'{"Version": 3}'), 3, "bad-answer"),
+    ("a null key", _info(PublicKey=None), 3, "bad-answer"),
+    ("a number", _info(PublicKey=5), 3, "bad-answer"),
+    ("31 octets", _info(PublicKey=key_text(b"k" * 31)), 3, "bad-answer"),
+    ("33 octets", _info(PublicKey=key_text(b"k" * 33)), 3, "bad-answer"),
+    ("unpadded", _info(PublicKey=KEY.rstrip("=")), 3, "bad-answer"),
+    ("base64url", _info(PublicKey=key_text(b"\xfb\xef" * 16).replace("+", "-").replace("/", "_")), 3, "bad-answer"),
+    ("low order", _info(PublicKey=key_text(bytes(32))), 3, "bad-answer"),
+    ("hostile", _info(PublicKey="\x1b]0;owned\x07"), 3, "bad-answer"),
+    ("an older version", _info(Version=2), 3, "bad-answer"),
+    ("no version", _http(json.dumps({"PublicKey": KEY}).encode()), 3, "bad-answer"),
+    ("a version that is none", _info(Version="3"), 3, "bad-answer"),
+    ("true", _info(Version=True), 3, "bad-answer"),
+    ("twice", _http(f'{{"PublicKey": "{KEY}", "PublicKey": "{KEY}", "Version": 3}}'.encode()), 3, "bad-answer"),
+    ("over 64 KiB", _info(Padding="x" * 65_536), 3, "bad-answer"),
+    ("200 MB", _http(b"{}").replace(b"length: 2", b"length: 200000000") + b" " * 1_000_000, 3, "bad-answer"),
+    ("compressed", _http(b"{}", b"200 OK", b"content-encoding: gzip"), 3, "bad-answer"),
+    ("cut off", _info()[:-10], 3, "bad-answer"),
+]
+
+
+@pytest.mark.parametrize(("octets", "code", "kind"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS])
+def test_dischargers_that_are_none(ask: Ask, serve_octets: Serve, octets: bytes, code: int, kind: str) -> None:
+    """Whatever else answers: exit 3, or 1 for a 4xx; one line in plain characters, and nothing is registered."""
+    ask("dischargers", "add", serve_octets(octets), "--name", "nobody", "--yes").refused(code, kind)
+    ask("dischargers", "remove", "nobody").refused(1, "not-found")
+
+
+def test_a_later_version(ask: Ask, serve_octets: Serve) -> None:
+    """A discharger that reads later formats too, and says more than we know, is one."""
+    key = fresh_key()
+    url = serve_octets(_info(PublicKey=key, Version=4, Ns="std:"))
+    assert key in ask("dischargers", "add", url, "--name", f"later{url[-5:]}", "--yes").done()
+
+
+def test_one_that_hangs(ask: Ask, serve_octets: Serve) -> None:
+    """It is given up in time."""
+    words = ["dischargers", "add", serve_octets(b""), "--name", "x", "--yes", "--timeout", "1s"]
+    assert "in time" in ask(*words).refused(3, "unavailable")
+
+
+def test_one_that_is_not_there(ask: Ask, closed_port: int) -> None:
+    """Nobody listens: exit 3, as for a name that nobody has."""
+    ask("dischargers", "add", f"http://127.0.0.1:{closed_port}", "--name", "x", "--yes").refused(3, "unavailable")
+    ask("dischargers", "add", "https://nobody.invalid", "--name", "x", "--yes").refused(3, "unavailable")
+
+
+def test_no_proxy_is_asked(ask: Ask, discharger: Served, serve_octets: Serve) -> None:
+    """Over http, what the environment calls a proxy could serve a key of its own."""
+    proxy = serve_octets(_info())
+    names = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+    words = ["dischargers", "add", discharger.url, "--name", discharger.name, "--yes"]
+    assert discharger.key in ask(*words, env=dict.fromkeys(names, proxy)).done()
