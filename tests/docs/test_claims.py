@@ -65,7 +65,8 @@ def _walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple
 COMMANDS = dict(_walk(main, ("capsvc",)))
 
 
-def _options(command: click.Command) -> set[str]:
+def options(command: click.Command) -> set[str]:
+    """The options that a command has."""
     return {name for param in command.params if isinstance(param, click.Option) for name in param.opts}
 
 
@@ -123,10 +124,10 @@ def test_every_command_and_option_is_in_the_table(readme: Readme) -> None:
             documented[name] = set(re.findall(r"--[a-z-]+", cells[2]))
     assert documented.keys() == COMMANDS.keys()
     for name, command in COMMANDS.items():
-        assert _options(command) <= documented[name] | common, name
+        assert options(command) <= documented[name] | common, name
     for cells in rows:
         named = [COMMANDS[name] for name in documented if f"`{' '.join(name)}" in cells[0]]
-        offered = set().union(*(_options(command) for command in named))
+        offered = set().union(*(options(command) for command in named))
         assert set(re.findall(r"--[a-z-]+", cells[2])) <= offered, cells[0]
     assert {"--version", "--help"} <= common
 
@@ -147,7 +148,7 @@ def test_every_command_line_in_passing_is_one(readme: Readme) -> None:
         words = shlex.split(line)
         name = next((path for path in COMMANDS if tuple(words[: len(path)]) == path), None)
         assert name is not None, line
-        assert {word for word in words if word.startswith("--")} <= _options(COMMANDS[name]), line
+        assert {word for word in words if word.startswith("--")} <= options(COMMANDS[name]), line
 
 
 def test_every_route_and_permission_is_in_the_table(readme: Readme) -> None:

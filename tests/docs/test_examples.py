@@ -3,78 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import httpx
 import pytest
-import uvicorn
 from starlette.types import ASGIApp
 
 from capsvc import Settings, Token, create_app
 from capsvc.client import Client
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
-
-
-def _run(name: str) -> list[str]:
-    """The lines that an example writes as a program of its own."""
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout.splitlines()
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _serving(app: ASGIApp) -> Iterator[str]:
-    """The application on a free port of this machine, in a thread; its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive(), "the server does not start"
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-
-
-def test_every_example_has_a_test() -> None:
-    """No example is left to itself."""
-    names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"building_pass", "access_levels", "invoice_service"}
+from .running import load, run, serving
 
 
 def test_the_building_pass() -> None:
     """Each door opens or refuses as the story says, and the revocation in the middle spares what is above it."""
-    told = [tuple(part.strip() for part in line.split(":  ")) for line in _run("building_pass.py")]
+    told = [tuple(part.strip() for part in line.split(":  ")) for line in run("building_pass.py")]
     assert told == [
         ("all floors, floor 7", "opens"),
         ("floor 1, floor 1", "opens"),
@@ -92,7 +36,7 @@ def test_the_building_pass() -> None:
 def test_the_access_levels() -> None:
     """Admin may all, invoice what is under its path, readonly read, and both together read what is under the path."""
     level, answers = "", {"": ""}
-    for line in _run("access_levels.py"):
+    for line in run("access_levels.py"):
         if line.startswith(" "):
             answers[level] += line.split()[0][0]
         else:
@@ -112,7 +56,7 @@ def authority(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A real service with the audience `invoices`: its address and the administrator's credential."""
     app = create_app(Settings(data_dir=tmp_path / "data"))
     app.state.authority.add_audience("invoices")
-    with _serving(app) as url:
+    with serving(app) as url:
         yield url, (tmp_path / "data" / "admin.token").read_text().strip()
 
 
@@ -120,8 +64,8 @@ def test_the_invoice_service_asks_for_every_request(authority: tuple[str, str]) 
     """It lets in whom the authority allows, refuses others by the authority's code, and admits nobody without it."""
     url, admin = authority
     credential = str(Token.parse(admin).attenuate("action in tokens:verify", "for.audience = invoices"))
-    service = _load("invoice_service").create_service(url, credential)
-    with Client(url, admin) as client, _serving(service) as invoices:
+    service = load("invoice_service").create_service(url, credential)
+    with Client(url, admin) as client, serving(service) as invoices:
         token = client.mint(audience="invoices", ttl=300, subject="ada", caveats=["path under /invoices"]).token
         reader = str(Token.parse(token).attenuate("action = read"))
         other = client.mint(audience="default", ttl=300, subject="ada").token
@@ -152,7 +96,7 @@ def test_the_invoice_service_admits_nobody_when_there_is_no_decision(authority: 
         token = client.mint(audience="invoices", ttl=300).token
     narrow = str(Token.parse(admin).attenuate("for.audience = other"))
     for where, credential in ((url, narrow), ("http://127.0.0.1:9", admin)):
-        app = _load("invoice_service").create_service(where, credential)
+        app = load("invoice_service").create_service(where, credential)
         assert asyncio.run(_status(app, token)) == 503
 
 

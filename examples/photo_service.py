@@ -1,0 +1,85 @@
+r"""Photos, each person's own: the service wants to know who is there, and leaves the login to somebody else.
+
+Who can log in is known to a discharger, which also shows the pages; no code is needed for it:
+
+    capsvc keygen login.key
+    capsvc discharger passwd users alice
+    capsvc discharger serve --checker session --users users --key login.key \
+        --trust "photos:$(capsvc bakery-keys list | cut -f1)"
+
+The authority learns of it, and mints one token for everybody, which is worth nothing without a login:
+
+    capsvc dischargers add http://127.0.0.1:8701 --name login
+    capsvc audiences add photos
+    capsvc mint --audience photos --ttl 7d \
+        --third-party 'http://127.0.0.1:8701=need-declared username is-authenticated-user' > photos.token
+
+The service has a credential to ask with, and no other secret:
+
+    capsvc attenuate --caveat 'action in tokens:verify' --caveat 'for.audience = photos' \
+        capsvc-data/admin.token > photos.credential
+    PHOTOS_CREDENTIAL=photos.credential CAPSVC_URL=$(cat capsvc-data/serve.url) \
+        uvicorn --app-dir examples --factory photo_service:create_service --port 8710
+
+`photo_client.py` is the program that a person looks at his photos with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from capsvc import Denied, Grant
+from capsvc.client import AsyncClient, ServiceError
+
+AUDIENCE = "photos"
+LOGIN = "login"  # the discharger whose word counts for who somebody is
+PHOTOS = {"alice": ["harbour.jpg", "lighthouse.jpg"], "bob": ["mountain.jpg"]}
+
+
+async def admit(request: Request) -> Grant:
+    """What the authority says of the request's token; raises the answer for one that it does not allow."""
+    token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    context = {"method": request.method, "path": request.scope["raw_path"].decode("latin-1")}
+    authority: AsyncClient = request.app.state.authority
+    try:
+        return await authority.authorize(token, audience=AUDIENCE, context=context)
+    except Denied as denied:
+        if denied.code.startswith(("caveat-", "context-", "fact-")):  # the token is good, but not for this
+            raise HTTPException(403, denied.code) from None
+        raise HTTPException(401, denied.code, {"WWW-Authenticate": 'Bearer error="invalid_token"'}) from None
+    except ServiceError:  # no decision is no admission
+        raise HTTPException(503, "the authority does not decide") from None
+
+
+async def album(request: Request) -> JSONResponse:
+    """The photos of whoever has logged in. No part of the request says whose they are."""
+    grant = await admit(request)
+    owner = grant.declared.get(LOGIN, {}).get("username")
+    if not owner:
+        raise HTTPException(403, "this token does not say who is there")
+    return JSONResponse({"owner": owner, "photos": PHOTOS.get(owner, [])})
+
+
+def create_service(url: str | None = None, credential: str | None = None) -> Starlette:
+    """The service; what is not given comes from the environment."""
+    authority = AsyncClient(
+        url or os.environ["CAPSVC_URL"],
+        credential or Path(os.environ["PHOTOS_CREDENTIAL"]).read_text(encoding="ascii").strip(),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.authority = authority
+        yield
+        await authority.aclose()
+
+    return Starlette(routes=[Route("/album", album)], lifespan=lifespan)

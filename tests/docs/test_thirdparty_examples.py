@@ -1,0 +1,200 @@
+"""The examples with third parties: each runs as its docstring says, and does what it says."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import socket
+import subprocess
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from capsvc import Authority, Denied, Settings, Token, create_app
+from capsvc.client import CapabilityAuth, DischargeError
+from capsvc.discharge import KeyPair
+
+from .running import EXAMPLES, PATIENCE, Person, capsvc, load, run, serving, started
+
+PASSWORD = "correct horse battery"
+
+
+def test_every_example_has_a_test() -> None:
+    """No example is left to itself."""
+    plain = {"building_pass", "access_levels", "invoice_service"}
+    third_parties = {"pay_per_request", "renewing_agent", "mounted_discharger", "photo_service", "photo_client"}
+    assert {path.stem for path in EXAMPLES.glob("**/*.py")} == plain | third_parties
+
+
+def test_commands_in_docstrings_are_commands() -> None:
+    """Whoever does what a docstring says finds every file, command and option that it names."""
+    from .test_claims import COMMANDS, options
+
+    told = 0
+    for path in EXAMPLES.glob("*.py"):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        assert f"examples/{path.name}" in docstring or f"{path.stem}:" in docstring, path.name
+        for line in re.sub(r"\\\n\s*", "", docstring).splitlines():
+            if not line.startswith("    capsvc "):
+                continue
+            words = shlex.split(re.sub(r"\$\([^)]*\)", "X", line).partition(" | ")[0])
+            name = next((name for name in COMMANDS if tuple(words[: len(name)]) == name), None)
+            assert name is not None, line
+            assert {word for word in words if word.startswith("--")} <= options(COMMANDS[name]), line
+            told += 1
+    assert told > 10
+
+
+def _told(name: str) -> dict[str, str]:
+    return {key.strip(): value for key, value in (line.split(":  ", 1) for line in run(name))}
+
+
+def test_paying_per_request() -> None:
+    """Nothing is sold without its own preimage, for another path, or twice; what was paid for comes once."""
+    lines = [tuple(part.strip() for part in line.split(":  ")) for line in run("pay_per_request.py")]
+    assert lines == [
+        ("without paying", "402"),
+        ("the token alone", "402"),
+        ("without its preimage", "that does not show that this invoice was paid"),
+        ("without its preimage", "that does not show that this invoice was paid"),
+        ("paid, for another city", "402"),
+        ("paid", '{"city":"oslo","weather":"rain"}'),
+        ("a second time", "402"),
+    ]
+
+
+def test_the_agent_that_renews_by_itself() -> None:
+    """An hour of requests is let in with a twelfth of it in confirmations, and none any more without the office."""
+    told = {key: value.strip() for key, value in _told("renewing_agent.py").items()}
+    assert told == {
+        "deployments in an hour": "60",
+        "confirmations for them": "12",
+        "the office is removed": "discharge-invalid",
+    }
+
+
+def test_the_discharger_in_an_application(tmp_path: Path) -> None:
+    """Only while the ticket is open there are discharges; its owner is declared; the application's own pages work."""
+    key = KeyPair.generate()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    location = f"http://127.0.0.1:{port}/third-party"
+    with Authority.open(Settings(data_dir=tmp_path / "data")) as authority:
+        (trust,) = [pair.public_key for pair in authority.bakery_keys()]
+        app = load("mounted_discharger").create_app(key, trust, location)
+        authority.add_discharger(name="tickets", location=location, public_key=b64encode(key.public).decode())
+        with serving(app, port) as url:
+            for number, code in ((41, None), (42, "permission-denied")):
+                asked = {"location": location, "condition": f"ticket-is-open {number}", "declare": ["owner"]}
+                token = authority.mint(audience="default", ttl=60, third_party=[asked]).token
+                if code is None:
+                    bundle = _bundle(token, location)
+                    assert authority.authorize(bundle, audience="default").declared == {"tickets": {"owner": "ada"}}
+                    assert httpx.put(f"{url}/tickets/{number}", params={"open": False}).json() == {"open": False}
+                with pytest.raises(DischargeError, match=f"ticket {number} is not open") as refused:
+                    _bundle(token, location)
+                assert refused.value.code == "permission-denied"
+                with pytest.raises(Denied, match="no discharge"):
+                    authority.authorize(token, audience="default")
+            assert httpx.put(f"{url}/tickets/43", params={"open": True}).status_code == 404
+
+
+def _bundle(token: str, location: str) -> str:
+    """What `CapabilityAuth` presents, where the one discharger is at ``location``."""
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["authorization"].removeprefix("Bearer "))
+        return httpx.Response(200)
+
+    auth = CapabilityAuth(token, "https://service.example", dischargers=[location])
+    with httpx.Client(auth=auth, transport=httpx.MockTransport(answer)) as http:
+        http.get("https://service.example/")
+    return seen[0]
+
+
+class Photos(NamedTuple):
+    """The photo service with all that belongs to it: addresses of authority and service, and where the files are."""
+
+    authority: str
+    service: str
+    where: Path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Photos]:
+    """What the docstring of `photo_service.py` sets up, on free ports."""
+    tmp_path = tmp_path_factory.mktemp("photos")
+    data = tmp_path / "capsvc-data"
+    app = create_app(Settings(data_dir=data))
+    with serving(app) as url, _login(tmp_path, url) as login:
+        capsvc(tmp_path, "dischargers", "add", login, "--name", "login", "--yes", CAPSVC_URL=url)
+        capsvc(tmp_path, "audiences", "add", "photos", CAPSVC_URL=url)
+        third_party = f"{login}=need-declared username is-authenticated-user"
+        minted = capsvc(
+            tmp_path, "mint", "--audience", "photos", "--ttl", "7d", "--third-party", third_party, CAPSVC_URL=url
+        )
+        (tmp_path / "photos.token").write_text(minted)
+        admin = Token.parse((data / "admin.token").read_text().strip())
+        credential = str(admin.attenuate("action in tokens:verify", "for.audience = photos"))
+        with serving(load("photo_service").create_service(url, credential)) as service:
+            yield Photos(url, service, tmp_path)
+
+
+@contextmanager
+def _login(where: Path, url: str) -> Iterator[str]:
+    """The discharger that the docstring starts; its address."""
+    capsvc(where, "keygen", "login.key")
+    capsvc(where, "discharger", "passwd", "users", "alice", given=f"{PASSWORD}\n")
+    trust = capsvc(where, "bakery-keys", "list", CAPSVC_URL=url).split("\t")[0]
+    command = ["discharger", "serve", "--checker", "session", "--users", "users", "--key", "login.key"]
+    more = ["--trust", f"photos:{trust}", "--port", "0"]
+    with started(where, "-m", "capsvc.cli", *command, *more) as (_, stdout):
+        found = re.match(r"capsvc discharger serves (http://\S+)\. ", stdout.readline())
+        assert found is not None, (where / "stderr").read_text()
+        yield found[1]
+
+
+@contextmanager
+def _looking(photos: Photos, where: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The client, which waits for a person at an address."""
+    program, token = EXAMPLES / "photo_client.py", photos.where / "photos.token"
+    with started(where, program, token, photos.service, CAPSVC_URL=photos.authority) as (process, stdout):
+        line = stdout.readline()
+        assert "http" in line, (where / "stderr").read_text()
+        yield line.split(": ", 1)[1].strip(), process
+
+
+def test_the_photos_of_whoever_logs_in(photos: Photos, tmp_path: Path) -> None:
+    """A person logs in once, consents on a page that says to whom, and gets her own photos, twice."""
+    alice = Person()
+    with _looking(photos, tmp_path) as (address, client):
+        page = alice.log_in(address, "alice", PASSWORD)
+        assert "Refuse unless you began this yourself" in page
+        assert "photos" in page
+        assert "is-authenticated-user" in page
+        alice.answer(address, "allow")
+        assert client.stdout is not None
+        assert client.stdout.read() == "alice: harbour.jpg, lighthouse.jpg\n" * 2
+        assert client.wait(PATIENCE) == 0
+
+
+def test_no_photos_without_consent(photos: Photos, tmp_path: Path) -> None:
+    """Whoever refuses shows nothing, and neither does the token by itself, or one that nobody has to log in for."""
+    alice = Person()
+    with _looking(photos, tmp_path) as (address, client):
+        alice.log_in(address, "alice", PASSWORD)
+        alice.answer(address, "refuse")
+        assert client.wait(PATIENCE) == 1
+        assert "whoever was asked refused" in (tmp_path / "stderr").read_text()
+    bare = (photos.where / "photos.token").read_text().strip()
+    other = capsvc(photos.where, "mint", "--audience", "photos", "--ttl", "60", CAPSVC_URL=photos.authority).strip()
+    for token, status, text in ((bare, 401, "discharge-missing"), (other, 403, "this token does not say who is there")):
+        answer = httpx.get(f"{photos.service}/album", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.text) == (status, text)
