@@ -16,7 +16,7 @@ from capsvc.client.errors import ServiceError
 
 __all__ = ["bakery_keys", "dischargers"]
 
-DISCHARGER_COLUMNS: Final = ("name", "location", "public_key", "next_public_key", "created_at")
+DISCHARGER_COLUMNS: Final = ("name", "location", "public_key", "next_public_key")
 KEY_COLUMNS: Final = ("public_key", "state", "created_at")
 
 

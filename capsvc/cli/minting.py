@@ -112,7 +112,8 @@ def exchange(service: Service, *, file: str | None, as_json: bool) -> None:
             answer = service.call("POST", "/v1/exchange", request)
     except Denied as denied:
         if denied.code == "discharge-missing":
-            where = "" if denied.caveat is None else f" ({denied.caveat})"
-            raise Failure(REFUSED, denied.code, f"{denied}{where} Gather it first: capsvc discharge") from None
+            whose = "the third party" if denied.caveat is None else denied.caveat
+            message = f"{denied} Gather it first, from {whose}: capsvc discharge"
+            raise Failure(REFUSED, denied.code, message) from None
         raise
     _emit_minted(answer, as_json=as_json)

@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 
-_NEVER_FOLDED: Final = frozenset({"id", "kid", "name"})
-"""Columns that are copied from a terminal into the next command."""
+_KEPT_WHOLE: Final = frozenset({"id", "kid", "name", "public_key"})
+"""Columns that are copied from a terminal into the next command, or compared: not folded while there is room."""
 
 
 class OutputError(Exception):
@@ -135,9 +135,12 @@ def _emit_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) ->
 
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     table = Table(box=None, pad_edge=False)
+    room = _console().width * 3 // 4
     for number, column in enumerate(columns):
-        whole = max(map(len, (column, *(row[number] for row in cells)))) if column in _NEVER_FOLDED else None
-        table.add_column(column, overflow="fold", min_width=whole, no_wrap=whole is not None)
+        width = max(map(len, (column, *(row[number] for row in cells))))
+        whole = column in _KEPT_WHOLE and width <= room
+        room -= width if whole else 0
+        table.add_column(column, overflow="fold", min_width=width if whole else None, no_wrap=whole)
     for row in cells:
         table.add_row(*map(Text, row))
     draw(table)

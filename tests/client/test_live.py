@@ -46,6 +46,29 @@ def call(request: pytest.FixtureRequest, live: Live) -> _Calls:
     return _Calls(live, asynchronous=request.param)
 
 
+def test_exchange(call: _Calls) -> None:
+    """A token is exchanged, and what is refused is `Denied`; both die together."""
+    source = call("mint", audience="default", ttl=600, subject="eve", caveats=["action in read,write"])
+    narrow = str(Token.parse(source.token).attenuate("action = read"))
+    made = call("exchange", narrow)
+    assert (made.subject, made.expires_at, made.caveats) == (
+        "eve",
+        source.expires_at,
+        (*source.caveats, "action = read"),
+    )
+    assert made.id != source.id
+    assert call("authorize", made.token, audience="default", context={"action": "read"}).id == made.id
+    call("revoke", token=narrow)
+    with pytest.raises(Denied, match="revoked"):
+        call("authorize", made.token, audience="default", context={"action": "read"})
+    with pytest.raises(Denied) as caught:
+        call("exchange", narrow)
+    assert (caught.value.code, caught.value.caveat) == ("revoked", None)
+    with pytest.raises(Denied) as caught:
+        call("exchange", str(Token.parse(source.token).attenuate("sub = adam")))
+    assert (caught.value.code, caught.value.caveat) == ("caveat-refused", "sub = adam")
+
+
 def test_mint_authorize_revoke(call: _Calls) -> None:
     """A token is minted, allowed, narrowed, refused and revoked; every value is of its own type."""
     minted = call(
@@ -82,6 +105,7 @@ def test_mint_authorize_revoke(call: _Calls) -> None:
         ("mint", {"audience": "default", "ttl": 1, "third_party": [{"location": "https://a", "condition": "b"}]},
          422, "discharger-unknown"),
         ("authorize", {"bundle": "AgEE", "audience": "nosuch"}, 422, "audience-unknown"),
+        ("exchange", {"bundle": 5}, 400, "bad-request"),
         ("revoke", {}, 400, "bad-request"),
         ("revoke", {"id": "a", "key": "b"}, 400, "bad-request"),
         ("revoke", {"id": "A" * 22}, 404, "not-found"),
