@@ -128,9 +128,9 @@ class _Gathering:
             reply = yield from _send(Ask.issuer(base))
             self._book.learn(read_answer(reply.status, reply.content_type, reply.octets).value)
         except ServiceError as error:
-            return error
+            return ServiceError(error.status, error.code, f"{base}: {str(error).removeprefix(f'{base}: ')}")
         except ValueError:
-            return ServiceError(reply.status, "bad-answer", f"{base} does not say which dischargers it knows")
+            return ServiceError(reply.status, "bad-answer", f"{base}: it does not say which dischargers it knows")
         return None
 
     def _ask(self, known: Known, wanted: _Wanted, proof: Proof | None) -> Steps[Discharge | Interaction]:
