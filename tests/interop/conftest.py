@@ -18,7 +18,7 @@ from macaroonbakery import bakery
 from ..acceptance.conftest import CONFIG, ROOT, environment  # noqa: TID252 - a service is run in one way
 from ..required import missing  # noqa: TID252 - what all folders share
 from .libraries import AGENT, Discharger, Library
-from .ours import OurDischarger
+from .ours import PERSON, OurDischarger
 from .service import Service
 
 HERE = Path(__file__).parent
@@ -186,5 +186,14 @@ def static(tmp_path_factory: pytest.TempPathFactory, trust: tuple[str, ...], rob
     where = tmp_path_factory.mktemp("static")
     (where / "principals.toml").write_text(PRINCIPALS.replace("NAME", AGENT).replace("KEY", str(robot.public_key)))
     discharger = OurDischarger(where, "static", "--principals", "principals.toml", trust=trust)
+    yield discharger
+    discharger.close()
+
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory: pytest.TempPathFactory, trust: tuple[str, ...]) -> Iterator[OurDischarger]:
+    """Our discharger for people, which knows `PERSON`."""
+    where = tmp_path_factory.mktemp("session")
+    discharger = OurDischarger(where, "session", "--users", "users", trust=trust, users=[PERSON])
     yield discharger
     discharger.close()

@@ -7,10 +7,21 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..acceptance.conftest import ROOT, environment  # noqa: TID252 - a process of ours is run in one way
 
-__all__ = ["OurDischarger"]
+__all__ = ["PERSON", "OurDischarger", "Person"]
+
+
+class Person(NamedTuple):
+    """Who logs in with a browser."""
+
+    name: str
+    password: str
+
+
+PERSON = Person("ada", "correct horse battery staple")
 
 PATIENCE = 60  # seconds
 
@@ -18,7 +29,9 @@ PATIENCE = 60  # seconds
 class OurDischarger:
     """A discharger of ours: ``name`` (of its checker), ``url`` and ``public_key``."""
 
-    def __init__(self, where: Path, checker: str, *options: str, trust: Sequence[str]) -> None:
+    def __init__(
+        self, where: Path, checker: str, *options: str, trust: Sequence[str], users: Sequence[Person] = ()
+    ) -> None:
         """Start it in a directory, from a fresh key.
 
         Args:
@@ -26,11 +39,14 @@ class OurDischarger:
             checker: ``static`` or ``session``.
             options: of ``serve``; files are relative to the directory.
             trust: the public keys of the first parties that it answers.
+            users: who is written into the file ``users`` before.
 
         """
         self.name = checker
         self._where = where
         self.public_key = self.command("keygen", "key").removesuffix("\n")
+        for name, password in users:
+            self.command("discharger", "passwd", "users", name, given=f"{password}\n")
         trusting = [part for key in trust for part in ("--trust", key)]
         serve = ["discharger", "serve", "--key", "key", "--checker", checker, "--port", "0", *trusting, *options]
         with (where / "serve.err").open("wb") as stderr:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from capsvc.client import DischargeError
 from capsvc.macaroon.bundle import split
 
 from .libraries import Discharger, before, declare, text, third
@@ -64,10 +65,14 @@ def test_expiry_and_restrictions_of_a_discharge_count(service: Service, discharg
 
 
 def test_an_expired_discharge_is_refused(service: Service, discharger: Discharger, library_gather: Gather) -> None:
-    """A discharger whose clock is a minute late: their clients do not look at it, the service does."""
+    """A discharger whose clock is a minute late: their clients do not look at it, ours and the service do."""
     discharger.answers("was-once", before(-60.5))
     discharger.answers("is-still", before(60.5))
-    assert service.decide(library_gather(service.asking(discharger, "was-once")))["code"] == "expired"
+    token = service.asking(discharger, "was-once")
+    assert service.decide(library_gather(token))["code"] == "expired"
+    with pytest.raises(DischargeError) as refused:
+        service.by_auth(token)
+    assert refused.value.code == "expired"
     service.allows(library_gather(service.asking(discharger, "is-still")))
 
 

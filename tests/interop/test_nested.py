@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from capsvc.client import DischargeError
 from capsvc.macaroon.bundle import MAX_DEPTH, MAX_DISCHARGES, split
 
 from .libraries import Discharger, third
@@ -60,9 +61,13 @@ def test_deeper_or_more_is_too_large(
     depth: int,
     discharges: int,
 ) -> None:
-    """Their clients gather without bound; the service refuses five deep and seventeen in all."""
+    """Their clients gather without bound; the service refuses five deep and seventeen in all. Ours stops before."""
     python_discharger, go_discharger = both
     condition = a_tree(go_discharger, python_discharger, depth, discharges)
     bundle = library_gather(service.asking(go_discharger, condition))
     assert bundle.count("~") == discharges
     assert service.decide(bundle)["code"] == "too-large"
+    service.register(python_discharger)
+    with pytest.raises(DischargeError) as refused:
+        service.by_auth(service.asking(go_discharger, condition))
+    assert refused.value.code == "too-large"

@@ -1,4 +1,4 @@
-"""Others' clients at our discharger: a token of ours, discharged by an agent or a person, is allowed by the service."""
+"""Others' clients at our discharger, as agents: a token of ours, discharged by a key, is allowed by the service."""
 
 from __future__ import annotations
 
