@@ -215,10 +215,11 @@ class Browser:
         opened = None if present is None else present.session.opened.get(visit)
         if opened is None:
             text = "Nothing waits for an answer here: the address is wrong, answered already, or over ten minutes old."
-            return PageError(message(404, "There is nothing to decide", text))
+            return PageError(message(404, "Nothing to decide", text))
         if opened.answer is not None:
-            text = f"You have answered this already ({DONE[opened.answer][0].lower()}), and an answer counts once."
-        elif self._around.clock() >= opened.begun.begun_at + WAIT_SECONDS:
+            text = f"Your answer was: {DONE[opened.answer][0].lower()}. It counts once, and has counted."
+            return PageError(message(410, "Answered already", text))
+        if self._around.clock() >= opened.begun.begun_at + WAIT_SECONDS:
             text = "This began over ten minutes ago, which is too long. Nothing has been answered; begin again."
         else:
             text = "Nobody waits for this any more: it was answered elsewhere, or whoever began it has given up."

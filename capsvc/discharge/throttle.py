@@ -56,9 +56,13 @@ class Throttle:
             self._rested_at.pop(key, None)
 
     def _owed(self, key: str) -> float:
-        """How long from now until all is forgotten; never more than a clock that was not set back could leave."""
-        rested_at = self._rested_at.get(key[:MAX_KEY_CHARACTERS], 0.0)
-        return min(max(0.0, rested_at - self._clock()), self._span)
+        """How long from now until all is forgotten. More than there can be is there when the clock was set back."""
+        key = key[:MAX_KEY_CHARACTERS]
+        owed = self._rested_at.get(key, 0.0) - self._clock()
+        if owed > self._span:
+            owed = self._span
+            self._rested_at[key] = self._clock() + owed
+        return max(0.0, owed)
 
 
 class LoginThrottle:

@@ -8,12 +8,14 @@ disk; as long as it cannot be read then, nobody is a user.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -139,12 +141,14 @@ def set_password(path: str | Path, name: str, password: str) -> bool:
 def _set_line(path: Path, name: str, line: str) -> bool | None:
     """Put the line into a file that is there; True if the name is new, None if the file was replaced meanwhile."""
     try:
-        descriptor = os.open(path, _READ | os.O_NOFOLLOW)  # a link itself would be replaced, not what it leads to
+        descriptor = os.open(path, _READ | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP:  # the link would be replaced, not what it leads to
+            raise UsersFileError(f"{path}: is a link; name the file itself") from None
         raise _cannot_read(path, error) from None
-    with os.fdopen(descriptor, "rb", buffering=0):
+    with _closing(descriptor):
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # of two passwords that are set at once none is lost
         status = os.fstat(descriptor)
         if _version_on_disk(path) != _version(status):
@@ -161,7 +165,7 @@ def _content(path: Path) -> _Content:
     version = None
     try:
         descriptor = _open(path)
-        with os.fdopen(descriptor, "rb", buffering=0):
+        with _closing(descriptor):
             status = os.fstat(descriptor)
             version = _version(status)  # before its octets: what changes while they are read is read again
             users = _users(path, _lines(path, _octets(path, descriptor, status)))
@@ -177,6 +181,14 @@ def _open(path: Path) -> int:
         raise UsersFileError(f"{path}: there is no such file; capsvc discharger passwd makes one") from None
     except (OSError, ValueError) as error:
         raise _cannot_read(path, error) from None
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _octets(path: Path, descriptor: int, status: os.stat_result) -> bytes:
