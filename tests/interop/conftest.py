@@ -41,13 +41,16 @@ def python() -> Library:
     return Library("python", (sys.executable, str(HERE / "peer.py")))
 
 
+def has_go() -> bool:
+    """Whether Go and the sources of its macaroon-bakery are installed."""
+    return shutil.which("go") is not None and BAKERY.is_dir()
+
+
 @pytest.fixture(scope="session")
 def go(tmp_path_factory: pytest.TempPathFactory) -> Library:
     """Go's macaroon-bakery, built once for all workers."""
-    if shutil.which("go") is None:
-        missing("Go is not installed: apt-get install golang-go")
-    if not BAKERY.is_dir():
-        missing("apt-get install golang-github-go-macaroon-bakery-macaroon-bakery-dev")
+    if not has_go():
+        missing("apt-get install golang-go golang-github-go-macaroon-bakery-macaroon-bakery-dev")
     base = tmp_path_factory.getbasetemp()
     where = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     peer = where / "go-peer"
@@ -175,9 +178,10 @@ def _gather(request: pytest.FixtureRequest, by: str) -> Gather:
 
 
 @pytest.fixture(scope="session")
-def trust(service: Service, python_discharger: Discharger, go_discharger: Discharger) -> tuple[str, ...]:
+def trust(request: pytest.FixtureRequest, service: Service) -> tuple[str, ...]:
     """The first parties that our dischargers answer: the service, and others' dischargers that send on to ours."""
-    return service.public_key, python_discharger.public_key, go_discharger.public_key
+    others = [f"{name}_discharger" for name in LIBRARIES if name != "go" or has_go()]
+    return service.public_key, *(request.getfixturevalue(name).public_key for name in others)
 
 
 @pytest.fixture(scope="session")
