@@ -6,16 +6,20 @@ import contextlib
 import json
 import os
 import pty
+import shutil
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from capsvc.macaroon.thirdparty import KeyPair, key_text
 
+from ..required import missing  # noqa: TID252 - what all folders share
 from .conftest import Ask, Live, command, environment
 
 Serve = Callable[[bytes], str]
@@ -37,9 +41,16 @@ class Served:
         self.requests: list[tuple[str, dict[str, str]]] = []
 
 
-@pytest.fixture
-def discharger() -> Iterator[Served]:
-    """A discharger that serves a key of its own."""
+class _Quiet(ThreadingHTTPServer):
+    """A server that says nothing of whoever hangs up: standard error is the command's."""
+
+    def handle_error(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def _served(certificate: ssl.SSLContext | None = None) -> Iterator[Served]:
+    """Serve the key of a discharger, over TLS where there is a certificate."""
 
     class Handler(BaseHTTPRequestHandler):
         served: ClassVar[Served]
@@ -56,13 +67,25 @@ def discharger() -> Iterator[Served]:
         def log_message(self, *_: Any) -> None:
             """Nothing on standard error."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with _Quiet(("127.0.0.1", 0), Handler) as server:
         Handler.served = Served(server, fresh_key())
+        if certificate is not None:
+            server.socket = certificate.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+            Handler.served.url = f"https://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield Handler.served
-        server.shutdown()
-        thread.join()
+        try:
+            yield Handler.served
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def discharger() -> Iterator[Served]:
+    """A discharger that serves a key of its own."""
+    with _served() as served:
+        yield served
 
 
 @pytest.fixture
@@ -267,6 +290,25 @@ def test_one_that_is_not_there(ask: Ask, closed_port: int) -> None:
     """Nobody listens: exit 3, as for a name that nobody has."""
     ask("dischargers", "add", f"http://127.0.0.1:{closed_port}", "--name", "x", "--yes").refused(3, "unavailable")
     ask("dischargers", "add", "https://nobody.invalid", "--name", "x", "--yes").refused(3, "unavailable")
+
+
+def test_over_tls(ask: Ask, tmp_path: Path) -> None:
+    """A certificate that nobody vouches for is refused, and nothing registered; one that is vouched for is good."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        missing("openssl makes the certificate: apt-get install openssl")
+    options = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([openssl, *options, *names], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with _served(context) as served:
+        add = ["dischargers", "add", served.url, "--name", served.name, "--yes"]
+        ask(*add).refused(3, "unavailable")
+        assert served.requests == []
+        vouching = {"SSL_CERT_FILE": str(tmp_path / "cert.pem")}
+        assert f"location: {served.url}\npublic_key: {served.key}\n" in ask(*add, env=vouching).done()
+        ask("dischargers", "add", served.url.replace("https", "http"), "--name", "x", "--yes").refused(3, "bad-answer")
 
 
 def test_no_proxy_is_asked(ask: Ask, discharger: Served, serve_octets: Serve) -> None:
