@@ -22,28 +22,28 @@ MAX_PASSWORD_OCTETS: Final = 8_192
 FILE: Final = click.Path(path_type=Path)
 
 
-class FirstParty(NamedTuple):
+class _FirstParty(NamedTuple):
     """Whose conditions are answered; ``name`` is what the consent page calls it."""
 
     name: str
     key: str
 
 
-class FirstPartyType(click.ParamType[FirstParty]):
+class _FirstPartyType(click.ParamType[_FirstParty]):
     """``KEY`` or ``NAME:KEY``."""
 
     name = "key"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> FirstParty:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _FirstParty:
         """The key, checked."""
-        if isinstance(value, FirstParty):
+        if isinstance(value, _FirstParty):
             return value
         name, _, key = value.rpartition(":")
         try:
             read_key(key)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
-        return FirstParty(name, key)
+        return _FirstParty(name, key)
 
 
 @click.command()
@@ -71,7 +71,7 @@ def discharger() -> None:
 @click.option("--checker", "checker_name", required=True, help="What judges conditions: module:name, static, session.")
 @click.option(
     "--trust",
-    type=FirstPartyType(),
+    type=_FirstPartyType(),
     multiple=True,
     metavar="[NAME:]KEY",
     help="The public key of a first party whose conditions are answered, and what the consent page calls it; repeats.",

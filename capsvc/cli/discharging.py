@@ -11,9 +11,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO, cast
-
-from starlette.applications import Starlette
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from capsvc.cli.exits import USAGE, Failure
 from capsvc.cli.render import emit, escape
@@ -37,6 +35,9 @@ from capsvc.http.server import check
 from capsvc.http.serving import Stop, serve_app, set_up_process
 from capsvc.keyfile import read_key_file
 from capsvc.macaroon.thirdparty import KeyPair, key_text
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 __all__ = ["run"]
 
