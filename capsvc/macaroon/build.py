@@ -8,7 +8,7 @@ out is read back by the strict decoder, within the published bounds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from pymacaroons import Macaroon
 
@@ -29,6 +29,9 @@ class ThirdPartyCaveat(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<ThirdPartyCaveat {self.location}>"
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a third party's caveat holds a root key: it is neither copied nor pickled")
 
 
 def mint(

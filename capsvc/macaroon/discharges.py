@@ -39,8 +39,8 @@ def match(
     Args:
         root: whose signature is right.
         discharges: what came with it, in any order.
-        unopened: the positions of those of the root's third-party caveats that are the issuer's, and that open under the
-            key of no discharger whom the issuer knows.
+        unopened: the positions of those of the root's third-party caveats that are the issuer's, and that open under
+            the key of no discharger whom the issuer knows.
 
     Raises:
         Denied: ``discharge-missing``, ``discharge-invalid``, ``discharge-unused``, or ``too-large`` past the bounds of

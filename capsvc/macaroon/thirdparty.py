@@ -42,12 +42,9 @@ def read_key(text: str) -> bytes:
         key = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except (UnicodeEncodeError, AttributeError, binascii.Error):
         key = b""
-    if len(key) != KEY_OCTETS or key_text(key) != text or int.from_bytes(key, "little") >= _MODULUS:
+    if len(key) != KEY_OCTETS or key_text(key) != text:
         raise ValueError(f"a public key is {KEY_OCTETS} octets in standard base64")
-    try:
-        Box(PrivateKey.generate(), PublicKey(key))
-    except (CryptoError, RuntimeError):
-        raise ValueError("a public key of low order keeps no secret") from None
+    KeyPair.generate().box(key)
     return key
 
 
@@ -78,7 +75,14 @@ class KeyPair:
         return bytes(self._private)
 
     def box(self, other: bytes) -> Box:
-        """What this pair's owner and another's share. Raises `ValueError` for a key that is none."""
+        """What this pair's owner and another's share.
+
+        Raises:
+            ValueError: for a key that is none: not 32 octets, spelled otherwise than X25519 spells it, of low order.
+
+        """
+        if len(other) != KEY_OCTETS or int.from_bytes(other, "little") >= _MODULUS:
+            raise ValueError(f"a public key is {KEY_OCTETS} octets, a number below 2^255 - 19")
         try:
             return Box(self._private, PublicKey(other))
         except (CryptoError, RuntimeError):
@@ -100,6 +104,9 @@ class Sealed(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Sealed {self.condition!r}>"
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("what was sealed holds a secret: it is neither copied nor pickled")
 
     @property
     def speaks_std(self) -> bool:
@@ -131,6 +138,9 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<Channel {key_text(self.first_party)} to {key_text(self.third_party)}>"
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a channel holds a shared secret: it is neither copied nor pickled")
 
     def seal(self, root_key: bytes, condition: str) -> bytes:
         """A fresh caveat id that asks for a condition. Raises `ValueError` for an empty root key or condition."""
