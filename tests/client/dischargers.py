@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from macaroonbakery import bakery, checkers, httpbakery
+from pymacaroons import Macaroon
 
 from capsvc.client.errors import ServiceError
 from capsvc.client.steps import Ask, Reply, Step, Steps, Visit
 from capsvc.macaroon.build import ThirdPartyCaveat, mint
 from capsvc.macaroon.bundle import split
 from capsvc.macaroon.chain import derive_key, verify
+from capsvc.macaroon.decode import decode_binaries, encode
 from capsvc.macaroon.discharges import match
 from capsvc.macaroon.identifier import Identifier
 from capsvc.macaroon.thirdparty import Channel, KeyPair, read_key
@@ -27,6 +31,7 @@ __all__ = [
     "NOW",
     "Answer",
     "BakeryDischarger",
+    "Desk",
     "Request",
     "World",
     "conditional",
@@ -175,6 +180,74 @@ class BakeryDischarger:
         except (bakery.VerificationError, ValueError) as error:
             return Answer({"Code": "bad request", "Message": str(error)}, 400)
         return Answer({"Macaroon": made.to_dict()})
+
+
+class Desk(BakeryDischarger):
+    """One that discharges for whoever has shown who he is, by macaroonbakery's protocols.
+
+    ``agents`` are names and public keys; ``urls`` what it sends as its own addresses; a person's visit brings
+    ``brings``. ``methods`` are those that it offers.
+    """
+
+    def __init__(self, base: str, *methods: str) -> None:
+        super().__init__()
+        self.methods = methods
+        self.agents: dict[str, str] = {}
+        self.urls = {
+            "login-url": f"{base}/login",
+            "VisitURL": f"{base}/visit?visit=v1",
+            "WaitTokenURL": f"{base}/wait?wait=w1",
+        }
+        self.brings: Any = {"kind": "browser-window", "token64": base64.b64encode(b"\xfftoken").decode()}
+        self.oven = bakery.Bakery(key=self.key)
+        self.login = [bakery.Op(entity="agent", action="login")]
+        self.version = bakery.LATEST_VERSION
+
+    def __call__(self, request: Request) -> Answer:
+        """Answer a request."""
+        self.seen.append(request)
+        special = self.before(request)
+        if special is not None:
+            return special
+        match request.path:
+            case "/discharge":
+                return self.discharge(request.parameters) if self.knows_who(request) else self.asks_who()
+            case "/login":
+                return self.logs_in(request.parameters)
+            case "/wait":
+                return Answer(self.brings)
+        return Answer({"Code": "not found", "Message": "no such page"}, 404)
+
+    def asks_who(self) -> Answer:
+        """Want an interaction."""
+        offers = {
+            "agent": {"login-url": self.urls["login-url"]},
+            "browser-window": {name: self.urls[name] for name in ("VisitURL", "WaitTokenURL")},
+        }
+        methods = {name: offers.get(name, {}) for name in self.methods}
+        info = {"InteractionMethods": methods}
+        return Answer({"Code": "interaction required", "Message": "who is there?", "Info": info}, 401)
+
+    def logs_in(self, parameters: Mapping[str, str]) -> Answer:
+        """Give an agent its macaroon to complete."""
+        if self.agents.get(parameters["username"]) != parameters["public-key"]:
+            return Answer({"Code": "permission denied", "Message": "no such agent"}, 401)
+        caveats = [bakery.local_third_party_caveat(parameters["public-key"], version=self.version)]
+        macaroon = self.oven.oven.macaroon(self.version, datetime(2098, 1, 1), caveats, self.login)  # noqa: DTZ001 - bakery's
+        return Answer({"macaroon": macaroon.to_dict()})
+
+    def knows_who(self, request: Request) -> bool:
+        """Whether the token that a request shows is right."""
+        value = base64.b64decode(request.parameters.get("token64", ""))
+        match request.parameters.get("token-kind"):
+            case "agent":
+                macaroons = [Macaroon.deserialize(encode(one)) for one in decode_binaries(value)]
+                self.oven.checker.auth([macaroons]).allow(checkers.AuthContext(), self.login)
+                return True
+            case None:
+                return False
+            case kind:
+                return kind == self.brings["kind"] and value == b"\xfftoken"
 
 
 @dataclass
