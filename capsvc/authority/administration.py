@@ -149,6 +149,8 @@ class Administration(Office):
         Raises `RequestError` ``bad-request`` ``not-found`` ``exists`` ``unavailable``.
         """
         asked = KeyChange.checked(public_key, next_public_key, clear_next=clear_next)
+        if not can_exist(name):
+            raise RequestError("not-found")
         minter = minter_of(credential)
         return self._run_in_time(lambda tx, now: self._registering.change(tx, name, asked, now, minter))
 
