@@ -105,13 +105,15 @@ def attenuate(macaroon: UnverifiedMacaroon, caveats: Sequence[str]) -> Unverifie
 
 
 def add_third_party(macaroon: UnverifiedMacaroon, third: ThirdPartyCaveat) -> UnverifiedMacaroon:
-    """The macaroon with a third party's caveat after its own; it has a location, and is not touched.
+    """The macaroon with a third party's caveat after its own; it is not touched.
 
     Raises:
-        ValueError: for an empty location or root key.
+        ValueError: for an empty location or root key, or a macaroon without a location, which pymacaroons cannot keep.
         TokenError: ``too-large`` past a bound.
 
     """
+    if not _kept_by_pymacaroons(macaroon):
+        raise ValueError("the macaroon has a location, and all its locations are text")
     fresh = Macaroon.deserialize(encode(macaroon))
     _add_third_party(fresh, third)
     (added,) = split(fresh.serialize())
