@@ -36,8 +36,8 @@ def test_every_command_has_help(run: Run) -> None:
     pages = _every_help(run)
     listed = pages[""].split("Commands:")[1].split("\n")
     assert [line.split()[0] for line in listed if line.startswith("  ") and not line.startswith("   ")] == [
-        "init", "serve", "admin-token", "mint", "verify", "discharge", "exchange", "revoke", "tokens", "audiences", "keys",
-        "dischargers", "bakery-keys", "inspect", "attenuate", "convert", "check", "keygen", "discharger",
+        "init", "serve", "admin-token", "mint", "verify", "discharge", "exchange", "revoke", "tokens", "audiences",
+        "keys", "dischargers", "bakery-keys", "inspect", "attenuate", "convert", "check", "keygen", "discharger",
     ]  # fmt: skip
     assert {"tokens list", "tokens show", "audiences list", "audiences add", "audiences set"} <= pages.keys()
     assert {"keys list", "keys rotate", "keys revoke"} <= pages.keys()
