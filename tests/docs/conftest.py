@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import site
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DAY = "2026-11-25"
 FENCE = re.compile(r"^```(\w+)(?: at=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DISCHARGER_PORT = "8701"
 PATIENCE = 60  # seconds for the service to answer, on a machine with much else to do
 
 
@@ -144,7 +146,11 @@ class Terminal:
 
 
 class Clone:
-    """A directory like a clone of the repository, two terminals, and an end to all that was started there."""
+    """A directory like a clone of the repository, its terminals, and an end to all that was started there.
+
+    Blocks run word for word, but for the port of the README's discharger: several clones are followed at a time, and
+    what the authority listens on is any free port as well.
+    """
 
     def __init__(self, where: Path, hour: str) -> None:
         _stand_in_for_a_clone(where, hour)
@@ -153,26 +159,48 @@ class Clone:
         self.hour = hour
         self.env = {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "CAPSVC_PORT": "0"}
         self.terminal = Terminal(where, self.env)
-        self._server: subprocess.Popen[bytes] | None = None
+        self._servers: list[subprocess.Popen[bytes]] = []
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._discharger_port = str(free.getsockname()[1])
+
+    def paste(self, text: str) -> str:
+        """Run a block in the terminal where most of them are pasted; return all that it wrote."""
+        return self.terminal.paste(self._here(text))
 
     def serve(self, text: str, until: str) -> str:
         """Run a block that serves, in a terminal of its own; return what it wrote up to the line ``until`` begins."""
-        out = self.where / "serve.out"
-        with out.open("wb") as stdout, (self.where / "serve.err").open("wb") as stderr:
-            self._server = subprocess.Popen(
-                ["bash", "-c", text], cwd=self.where, env=self.env, stdout=stdout, stderr=stderr, start_new_session=True
+        number = len(self._servers)
+        out, err = self.where / f"serve.{number}.out", self.where / f"serve.{number}.err"
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            server = subprocess.Popen(
+                ["bash", "-c", self._serving(text)],
+                cwd=self.where,
+                env=self.env,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
             )
+        self._servers.append(server)
         deadline = time.monotonic() + PATIENCE
-        while until not in out.read_text() or not out.read_text().endswith("\n"):
-            assert self._server.poll() is None, (self.where / "serve.err").read_text()
-            assert time.monotonic() < deadline, "the service does not answer"
+        while self._here(until) not in out.read_text() or not out.read_text().endswith("\n"):
+            assert server.poll() is None, err.read_text()
+            assert time.monotonic() < deadline, "nothing answers"
             time.sleep(0.05)
         return out.read_text()
+
+    def _serving(self, text: str) -> str:
+        """The block; a discharger's port is an option where it is not said."""
+        return self._here(text).replace(
+            "capsvc discharger serve ", f"capsvc discharger serve --port {self._discharger_port} "
+        )
+
+    def _here(self, text: str) -> str:
+        return text.replace(DISCHARGER_PORT, self._discharger_port)
 
     def python(self, text: str) -> str:
         """Run a program with the clone's interpreter; return what it wrote."""
         program = self.where / "program.py"
-        program.write_text(text)
+        program.write_text(self._here(text))
         done = subprocess.run(
             [self.where / ".venv" / "bin" / "python", program],
             cwd=self.where,
@@ -186,10 +214,11 @@ class Clone:
         return done.stdout
 
     def interrupt(self) -> None:
-        """Type ^C where the service runs, and wait until it is gone."""
-        if self._server is not None and self._server.poll() is None:
-            os.killpg(self._server.pid, signal.SIGINT)
-            self._server.wait(PATIENCE)
+        """Type ^C where something serves, what was started last first, and wait until it is gone."""
+        for server in reversed(self._servers):
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGINT)
+                server.wait(PATIENCE)
 
     def close(self) -> None:
         """End whatever was started."""

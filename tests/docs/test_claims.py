@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import re
 import shlex
 import tomllib
@@ -18,11 +19,22 @@ import pytest
 
 import capsvc
 from capsvc.cli import main
+from capsvc.client import DischargeError
+from capsvc.client.auth import NARROW_TTL
+from capsvc.client.driving import WAIT
 from capsvc.config import Settings
 from capsvc.config_checks import CHECKS
+from capsvc.discharge.loading import GROUP
+from capsvc.discharge.service import MAX_TTL
+from capsvc.discharge.sessions import IDLE_SECONDS, LIFETIME_SECONDS
+from capsvc.discharge.static import KEYS
+from capsvc.discharge.users import set_password
+from capsvc.discharge.waits import WAIT_SECONDS
 from capsvc.errors import STATUS
 from capsvc.http.openapi import DOCUMENT
-from capsvc.macaroon.bundle import LIMITS
+from capsvc.keyfile import KeyFileError, read_agent_file, read_key_file
+from capsvc.macaroon.bundle import LIMITS, MAX_DEPTH, MAX_DISCHARGES
+from capsvc.macaroon.thirdparty import KeyPair, key_text
 from caveats import SATISFIED, TYPES, CaveatError, Refused, Vocabulary, check, encode, parse
 
 if TYPE_CHECKING:
@@ -48,7 +60,21 @@ def _name(call: ast.Call) -> str:
 def _codes_raised(exception: str, argument: int) -> set[str]:
     """The codes that the program gives an exception, where they are written out."""
     given = [call.args[argument] for call in _calls() if _name(call) == exception and len(call.args) > argument]
-    return {node.value for node in given if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    texts = [
+        node for value in given for node in ([value.body, value.orelse] if isinstance(value, ast.IfExp) else [value])
+    ]
+    return {node.value for node in texts if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def _codes_of_classes() -> set[str]:
+    """The codes of exceptions that have but one."""
+    found: set[str] = set()
+    for path in (ROOT / "capsvc").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                assigned = [item for item in node.body if isinstance(item, ast.Assign)]
+                found |= {ast.literal_eval(item.value) for item in assigned if ast.unparse(item.targets[0]) == "code"}
+    return found
 
 
 def _walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -87,16 +113,26 @@ def test_every_code_that_stops_a_start_has_a_row(readme: Readme) -> None:
 
 
 def test_every_other_code_is_named(readme: Readme) -> None:
-    """Those of clients, of the command line and of tokens' text."""
+    """Those of clients, of dischargers, of the command line and of tokens' text."""
     raised = (
         _codes_raised("TokenError", 0)
         | _codes_raised("RequestError", 0)
         | _codes_raised("ServiceError", 1)
         | _codes_raised("Failure", 1)
         | _codes_raised("Problem", 1)
-        | {"output", "internal"}
+        | _codes_of_classes()
+        | {"internal"}
     )
+    assert {"key-file", "users-file", "principals-file", "checker", "output", "key-differs"} <= raised
     assert raised <= set(CODE.findall(readme.section("Codes")))
+
+
+def test_every_code_of_a_discharge_that_is_not_to_be_had_has_a_row(readme: Readme) -> None:
+    """What `DischargeError` is raised with, what its docstring promises, and what a wait that is over becomes."""
+    rows = {cells[0].strip("`") for cells in readme.table("Codes", "code of a discharge")}
+    promised = set(re.findall(r"``([a-z-]+)``", (DischargeError.__doc__ or "").split("one of")[1]))
+    assert rows >= promised | _codes_raised("DischargeError", 1)
+    assert rows <= promised | _codes_raised("DischargeError", 1) | {"not-found"}
 
 
 def test_every_setting_has_a_row_with_its_default(readme: Readme) -> None:
@@ -135,15 +171,15 @@ def test_every_command_and_option_is_in_the_table(readme: Readme) -> None:
 def _command_lines(readme: Readme) -> Iterator[str]:
     for block in readme.of("ini"):
         yield from re.findall(r"^ExecStart=\S*/(capsvc .*)$", block.text, re.MULTILINE)
-    for text in re.findall(r"`(capsvc [^`\n]*)`", readme.text):
+    for text in re.findall(r"`(capsvc (?:[^`\n]|\n(?!\n))*)`", readme.text):
         if "[" not in text and "COMMAND" not in text:
-            yield text
+            yield " ".join(text.split())
 
 
 def test_every_command_line_in_passing_is_one(readme: Readme) -> None:
     """Command lines in the prose and in the unit file name commands and options that there are."""
     lines = list(_command_lines(readme))
-    assert len(lines) > 20
+    assert len(lines) > 40
     for line in lines:
         words = shlex.split(line)
         name = next((path for path in COMMANDS if tuple(words[: len(path)]) == path), None)
@@ -157,7 +193,7 @@ def test_every_route_and_permission_is_in_the_table(readme: Readme) -> None:
     offered = {f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert {cells[0].strip("`") for cells in rows} == offered
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "capsvc" / "http").glob("*.py"))
-    asked = set(re.findall(r'"((?:tokens|keys):[a-z]+)"', sources))
+    asked = set(re.findall(r'"((?:tokens|keys|dischargers):[a-z]+)"', sources))
     assert asked == set(re.findall(r"`([a-z]+:[a-z]+)`", "".join(cells[2] for cells in rows)))
 
 
@@ -209,10 +245,58 @@ def test_exports_are_named(readme: Readme) -> None:
     assert set(re.findall(r"`(\w+)`", readme.section("Python").split(";")[0])) - {"capsvc"} == set(capsvc.__all__)
 
 
-def test_declarations_and_settings_in_toml_are_accepted(readme: Readme) -> None:
-    """What the README declares can be declared."""
-    for block in readme.of("toml"):
-        Vocabulary.from_declarations(tomllib.loads(block.text)["attributes"])
+def test_declarations_in_toml_are_accepted(readme: Readme) -> None:
+    """What the README declares can be declared, and the entry point is one that is looked for, for what it writes."""
+    blocks = [tomllib.loads(block.text) for block in readme.of("toml")]
+    declared = [block["attributes"] for block in blocks if "attributes" in block]
+    points = [block["project"]["entry-points"] for block in blocks if "project" in block]
+    assert len(declared) + len(points) == len(blocks)
+    for attributes in declared:
+        Vocabulary.from_declarations(attributes)
+    assert points == [{GROUP: {"is-in-team": "ourchecks:is_in_team"}}]
+    assert "async def is_in_team(" in "".join(block.text for block in readme.of("python"))
+
+
+def test_files_of_third_parties_are_as_the_table_says(readme: Readme, tmp_path: Path) -> None:
+    """A key file and an agent file of those fields are read, with others they are not; so is a users file's line."""
+    rows = {cells[0]: cells[1] for cells in readme.table("Third parties", "file")}
+    assert rows.keys() == {"key", "agent", "users", "principals"}
+    pair = KeyPair.generate()
+    halves = {"public": key_text(pair.public), "private": key_text(pair.private())}
+    shapes = {name: json.loads(re.findall(r"`(\{.*\})`", rows[name])[0]) for name in ("key", "agent")}
+    assert shapes["key"].keys() == halves.keys() == shapes["agent"]["key"].keys()
+    agents = [dict.fromkeys(shape, "https://desk.example") for shape in shapes["agent"]["agents"]]
+    read = {"key": read_key_file, "agent": read_agent_file}
+    for name, content in (("key", halves), ("agent", {"key": halves, "agents": agents})):
+        path = tmp_path / name
+        path.write_text(json.dumps(content))
+        path.chmod(0o600)
+        read[name](path)
+        path.chmod(0o640)
+        with pytest.raises(KeyFileError, match="others can read"):
+            read[name](path)
+    set_password(tmp_path / "users", "ada", "correct horse")
+    line = (tmp_path / "users").read_text()
+    assert line.startswith(re.findall(r"`name(\S+?)…`", rows["users"])[0].join(["ada", ""]))
+    assert (tmp_path / "users").stat().st_mode & 0o777 == 0o600
+    assert set(re.findall(r"`([a-z_]+)`", rows["principals"])) == KEYS
+
+
+def test_numbers_of_dischargers_are_the_programs(readme: Readme) -> None:
+    """Ports, lifetimes, waits, sessions, numbers and depth."""
+    text = " ".join(readme.section("Third parties").split())
+    options = {param.name: param.default for param in COMMANDS["capsvc", "discharger", "serve"].params}
+    assert (options["port"], options["discharge_ttl"], MAX_TTL) == (8701, 300, 3600)
+    assert "on port 8701" in text
+    assert "five minutes by default and an hour at most" in text
+    assert (WAIT, WAIT_SECONDS) == (600, 600)
+    assert "waits for ten minutes at most" in text
+    assert (LIFETIME_SECONDS, IDLE_SECONDS) == (12 * 3600, 3600)
+    assert "A session lasts for twelve hours, an hour without use" in text
+    assert (MAX_DEPTH, MAX_DISCHARGES) == (4, 16)
+    assert "4 deep and 16 in all" in text
+    assert NARROW_TTL == 60
+    assert "that lives for a minute" in text
 
 
 def test_links_lead_somewhere(readme: Readme) -> None:
@@ -228,17 +312,27 @@ def test_links_lead_somewhere(readme: Readme) -> None:
 def test_what_is_missing_is_missing(readme: Readme, tmp_path: Path) -> None:
     """The limits of today are limits: no such commands, no such addresses, beside one that there is."""
     limits = readme.section("Limits of today")
-    for name in ("backup", "restore", "rekey"):
+    later = {"backup", "restore", "rekey"}
+    for name in later:
         assert f"`{name}`" in limits
-    later = {"backup", "restore", "rekey", "exchange", "dischargers", "audit", "discharge", "discharger", "keygen"}
     assert not later & {path[1] for path in COMMANDS}
+    assert "audit" not in {path[1] for path in COMMANDS}
     assert asyncio.run(_statuses(tmp_path, "/healthz", "/v1/revocations", *LATER)) == [200, 405, *[404] * len(LATER)]
+    key = next(param for param in COMMANDS["capsvc", "discharger", "serve"].params if param.name == "key_file")
+    assert isinstance(key, click.Option)
+    assert not key.multiple
+    assert "one process with one key" in limits
+
+
+def test_nothing_says_that_there_are_no_third_parties(readme: Readme) -> None:
+    """What was missing once is nowhere said to be missing still."""
+    assert "not yet" not in readme.section("Third parties")
+    assert "cannot be registered" not in readme.text
+    assert "no exchange" not in readme.text
 
 
 LATER = (
     "/v1/introspect",
-    "/v1/exchange",
-    "/v1/dischargers",
     "/v1/audit",
     "/v1/forward-auth",
     "/.well-known/oauth-authorization-server",
