@@ -122,7 +122,9 @@ def listening(app: Callable[[str], ASGIApp]) -> Iterator[str]:
     """Serve what ``app`` makes for an address, in a thread; end it by itself."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         address = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        config = uvicorn.Config(app(address), log_config=None, lifespan="off", ws="none", proxy_headers=False)
+        config = uvicorn.Config(
+            app(address), log_config=None, access_log=False, lifespan="off", ws="none", proxy_headers=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([sock],))
         thread.start()
