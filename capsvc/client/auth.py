@@ -102,11 +102,11 @@ class CapabilityAuth(httpx.Auth):
             return
         held = self._keeper.get(self._gather) if self._needs_discharges() else None
         response = yield self._presented(request, held)
-        if held is None or not self._may_ask_again(request, response):
+        if held is None or not self._is_refused(response):
             return
         if _is_short(response):
             response.read()
-        if _refuses_discharges(response):
+        if _refuses_discharges(response) and not self._drop(request, held):
             yield self._presented(request, self._keeper.get(self._gather, held))
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -116,11 +116,11 @@ class CapabilityAuth(httpx.Auth):
             return
         held = await self._keeper.get_async(self._gather_async) if self._needs_discharges() else None
         response = yield self._presented(request, held)
-        if held is None or not self._may_ask_again(request, response):
+        if held is None or not self._is_refused(response):
             return
         if _is_short(response):
             await response.aread()
-        if _refuses_discharges(response):
+        if _refuses_discharges(response) and not self._drop(request, held):
             yield self._presented(request, await self._keeper.get_async(self._gather_async, held))
 
     def _needs_discharges(self) -> bool:
@@ -154,15 +154,19 @@ class CapabilityAuth(httpx.Auth):
         caveats = [compare(_BUILT_IN, "method", "=", request.method), compare(_BUILT_IN, "path", "=", path)]
         return self._token.attenuate(*map(encode, caveats), ttl=NARROW_TTL, clock=self._clock)
 
-    def _may_ask_again(self, request: httpx.Request, response: httpx.Response) -> bool:
-        """Whether the answer is a refusal by whom the token was presented to, and the request can be sent again."""
+    def _is_refused(self, response: httpx.Response) -> bool:
+        """Whether whom the token was presented to refuses it, though the token itself is not over."""
+        refused = response.status_code == httpx.codes.UNAUTHORIZED
         ends = self._token.expires_at
-        return (
-            response.status_code == httpx.codes.UNAUTHORIZED
-            and place_of(response.request.url) == self._place
-            and isinstance(request.stream, httpx.ByteStream)
-            and not (ends is not None and ends.timestamp() <= self._clock())  # new discharges do not revive the token
-        )
+        over = ends is not None and ends.timestamp() <= self._clock()  # new discharges would not revive it
+        return refused and place_of(response.request.url) == self._place and not over
+
+    def _drop(self, request: httpx.Request, held: Held) -> bool:
+        """Leave it to the next request to gather anew, if the body of this one cannot be sent again."""
+        if isinstance(request.stream, httpx.ByteStream):
+            return False
+        self._keeper.drop(held)
+        return True
 
 
 def _bare_origin(origin: str) -> str:

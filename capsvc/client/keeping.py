@@ -108,6 +108,12 @@ class Keeper:
             if held is not None:
                 return held
 
+    def drop(self, refused: Held) -> None:
+        """Hold it no longer: whoever comes next gathers."""
+        with self._lock:
+            if self._held is not None and _is_refused(self._held, refused):
+                self._held = None
+
     @contextlib.contextmanager
     def _flying(self, flight: _Flight, refused: Held | None) -> Iterator[list[Held]]:
         """Gather into the list; however that ends, all who wait learn of it."""

@@ -96,6 +96,13 @@ class Answer:
         return self.value if isinstance(self.value, bytes) else json.dumps(self.value).encode()
 
 
+class _Quiet(ThreadingHTTPServer):
+    """A server that says nothing of whoever hangs up."""
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing."""
+
+
 @contextmanager
 def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
     """A server on a free port of loopback, each request in a thread; gives its address."""
@@ -119,7 +126,7 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Be quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Quiet(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
