@@ -15,7 +15,6 @@ from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
 from capsvc.authority.declarations import declare, declared_anew
 from capsvc.authority.exchanging import Exchanging
 from capsvc.authority.installation import admin_token_path, open_installation
-from capsvc.authority.instants import seconds_of
 from capsvc.authority.listing import Listing
 from capsvc.authority.minting import Minting, check_request, check_subject
 from capsvc.authority.mintqueue import MintQueue
@@ -26,6 +25,7 @@ from capsvc.authority.seal import MasterKey, SealError
 from capsvc.authority.sweeping import sweep
 from capsvc.authority.view import View
 from capsvc.config import Settings
+from capsvc.decision.instants import seconds_of
 from capsvc.errors import Denied, RequestError, StartError
 from capsvc.grants import Fact, Grant, Minted, Revocation, TokenRow, TokenTarget
 from capsvc.secretfiles import write_new_secret

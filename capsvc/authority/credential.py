@@ -10,9 +10,10 @@ import contextlib
 from collections.abc import Mapping
 from typing import Final
 
-from capsvc.authority.branches import branch_text
-from capsvc.authority.decision import ReadContext, Ruling, first_refusal
+from capsvc.authority.decision import Ruling
 from capsvc.authority.presented import Presented
+from capsvc.decision.branches import branch_text
+from capsvc.decision.judging import ReadContext, first_refusal
 from capsvc.errors import Denied
 from capsvc.store.records import Minter
 from caveats import ContextError, Vocabulary, context_value, read_context

@@ -12,10 +12,10 @@ from typing import Final
 
 from capsvc.authority.audit import AuditLog
 from capsvc.authority.decision import Source
-from capsvc.authority.instants import NANOSECONDS
 from capsvc.authority.keys import REVOKED
 from capsvc.authority.minting import last_branch, minted, new_token_id
 from capsvc.authority.registry import registered_keys
+from capsvc.decision.instants import NANOSECONDS
 from capsvc.errors import Denied, TokenError
 from capsvc.grants import Minted
 from capsvc.macaroon import build

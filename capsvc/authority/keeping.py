@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from capsvc.authority.audit import AuditLog
-from capsvc.authority.instants import aware
 from capsvc.authority.keys import ACTIVE, RETIRING, SigningKey, moved, new_key
 from capsvc.authority.seal import MasterKey
+from capsvc.decision.instants import aware
 from capsvc.errors import RequestError
 from capsvc.grants import Audience, KeyInfo
 from capsvc.store.protocol import Transaction

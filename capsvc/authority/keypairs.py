@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from capsvc.authority.audit import AuditLog
-from capsvc.authority.instants import aware
 from capsvc.authority.keys import ACTIVE, NEXT, RETIRING, moved_pair, new_box_key
 from capsvc.authority.seal import MasterKey
+from capsvc.decision.instants import aware
 from capsvc.errors import RequestError
 from capsvc.grants import BakeryKey
 from capsvc.macaroon.thirdparty import key_text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from capsvc.authority.branches import branch_text
-from capsvc.authority.instants import aware
 from capsvc.authority.keys import REVOKED
 from capsvc.authority.view import View
+from capsvc.decision.branches import branch_text
+from capsvc.decision.instants import aware
 from capsvc.grants import MintedBy, TokenRow
 from capsvc.store.protocol import Store
 from capsvc.store.records import TokenFilter, TokenRecord
@@ -62,10 +62,10 @@ def _state(record: TokenRecord, view: View, now: int) -> str:
 
 
 def _revoked(record: TokenRecord, view: View) -> bool:
-    if view.id_revoked(record.id) or record.branch in (view.revoked_branches(record.id) or {}):
+    if view.revocations.id_revoked(record.id) or record.branch in (view.revocations.revoked_branches(record.id) or {}):
         return True
     key = view.keys.get(record.kid)
     if key is not None and key.state == REVOKED:
         return True
-    watermark = None if record.subject is None else view.watermark(record.audience, record.subject)
+    watermark = None if record.subject is None else view.revocations.watermark(record.audience, record.subject)
     return watermark is not None and record.issued_at <= watermark

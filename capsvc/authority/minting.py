@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from capsvc.authority.audit import AuditLog
-from capsvc.authority.branches import branch_of
 from capsvc.authority.decision import ADMINISTRATORS
-from capsvc.authority.instants import END_OF_TIME, NANOSECONDS, aware, seconds_of
 from capsvc.authority.keys import ACTIVE, SigningKey, opened
 from capsvc.authority.registry import Registry
 from capsvc.authority.seal import MasterKey
 from capsvc.authority.view import View
+from capsvc.decision.branches import branch_of
+from capsvc.decision.instants import END_OF_TIME, NANOSECONDS, aware, seconds_of
 from capsvc.errors import RequestError, TokenError
 from capsvc.grants import Fact, Minted
 from capsvc.macaroon import build

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from capsvc.authority.branches import branch_of, branches_from
-from capsvc.authority.keys import SigningKey
-from capsvc.authority.registry import Asked, Registry
+from capsvc.authority.keys import REVOKED, SigningKey
+from capsvc.authority.registry import Registry
 from capsvc.authority.view import View
+from capsvc.decision.branches import branch_of, branches_from
+from capsvc.decision.reading import Asked
 from capsvc.errors import Denied, TokenError
 from capsvc.macaroon import identifier
 from capsvc.macaroon.bundle import split
@@ -34,13 +35,15 @@ REMEMBERED_OCTETS: Final = 4096  # of one bundle's text: longer ones are proved 
 class Presented:
     """A bundle whose root is ours, whose discharges are yet to be matched. Holds MACs, so it shows nothing."""
 
-    __slots__ = ("discharges", "identifier", "key", "memo", "needs_discharges", "root")
+    __slots__ = ("audience", "discharges", "identifier", "key", "key_revoked", "memo", "needs_discharges", "root")
 
     def __init__(
         self, root: VerifiedMacaroon, key: SigningKey, found: Identifier, discharges: tuple[UnverifiedMacaroon, ...]
     ) -> None:
         self.root = root
-        self.key = key
+        self.key = key  # another object once it has changed its state
+        self.audience = key.audience
+        self.key_revoked = key.state == REVOKED
         self.identifier = found
         self.discharges = discharges
         self.needs_discharges = bool(discharges) or any([caveat[1] is not None for caveat in root.macaroon.caveats])

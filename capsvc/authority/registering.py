@@ -14,12 +14,12 @@ from typing import Final, Self
 
 from capsvc.authority.audit import AuditLog
 from capsvc.authority.descending import revoke_descendants
-from capsvc.authority.instants import aware
 from capsvc.authority.keeping import check_name
 from capsvc.authority.minting import TooEarlyError
 from capsvc.authority.pins import proved, with_pin
 from capsvc.authority.registry import registered_keys, same_place
 from capsvc.authority.seal import MasterKey, SealError
+from capsvc.decision.instants import aware
 from capsvc.errors import RequestError
 from capsvc.grants import Discharger
 from capsvc.macaroon.location import check_location

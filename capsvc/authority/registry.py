@@ -13,23 +13,16 @@ from typing import Final, NamedTuple
 
 from capsvc.authority.keys import ACTIVE
 from capsvc.authority.seal import SealError
+from capsvc.decision.reading import Asked
 from capsvc.macaroon.build import ThirdPartyCaveat
 from capsvc.macaroon.decode import RawCaveat
 from capsvc.macaroon.thirdparty import Channel, KeyPair, asked_names, read_parties
 from capsvc.store.records import Dependency, DischargerRecord
 
-__all__ = ["Asked", "Registry", "registered_keys", "same_place"]
+__all__ = ["Registry", "registered_keys", "same_place"]
 
 ROOT_KEY_OCTETS: Final = 32
 PREFIX_OCTETS: Final = 4  # of a third party's key, which a caveat id begins with
-
-
-class Asked(NamedTuple):
-    """What a root's caveat asks of a registered discharger: under which of his keys, which names he must declare."""
-
-    discharger: str
-    key: bytes
-    names: tuple[str, ...]
 
 
 class _Key(NamedTuple):

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from capsvc.authority.audit import AuditLog
-from capsvc.authority.branches import branch_text
 from capsvc.authority.descending import revoke_descendants
-from capsvc.authority.instants import aware
 from capsvc.authority.keys import REVOKED, moved
 from capsvc.authority.presented import Presented
 from capsvc.authority.seal import MasterKey
+from capsvc.decision.branches import branch_text
+from capsvc.decision.instants import aware
 from capsvc.errors import RequestError
 from capsvc.grants import Revocation
 from capsvc.store.protocol import Transaction

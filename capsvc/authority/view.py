@@ -15,6 +15,7 @@ from capsvc.authority.keys import ACTIVE, SigningKey, open_key, open_pair
 from capsvc.authority.pins import proved
 from capsvc.authority.registry import Registry
 from capsvc.authority.seal import MasterKey, SealError
+from capsvc.decision.revocations import Revocations
 from capsvc.store.protocol import Store, StoreUnavailable
 from capsvc.store.records import AudienceRecord, Change
 from caveats import Vocabulary
@@ -38,45 +39,11 @@ class View:
         self.vocabulary = Vocabulary.built_in()
         self.swept = 0
         self.sweep_ended = True
-        self._ids: dict[str, int] = {}  # token id -> until when its revocation matters
-        self._branches: dict[str, dict[bytes, int]] = {}
-        self._subjects: dict[tuple[str, str], tuple[int, int]] = {}  # -> watermark, until when it matters
+        self.revocations = Revocations()
 
     def active_key(self, audience: str) -> SigningKey | None:
         """Return the key that mints for an audience."""
         return next((key for key in self.keys.values() if key.audience == audience and key.state == ACTIVE), None)
-
-    def id_revoked(self, token_id: str) -> bool:
-        """Whether a whole token family is revoked."""
-        return token_id in self._ids
-
-    def revoked_branches(self, token_id: str) -> dict[bytes, int] | None:
-        """Return the revoked branches of a family, or None: then no branch need be computed."""
-        return self._branches.get(token_id)
-
-    def watermark(self, audience: str, subject: str) -> int | None:
-        """Return the issue time up to which a subject's tokens are revoked."""
-        found = self._subjects.get((audience, subject))
-        return None if found is None else found[0]
-
-    def revoke(self, change: Change) -> None:
-        """Take in a revocation from the log."""
-        if change.kind == "id" and change.id is not None:
-            self._ids[change.id] = change.keep_until
-        elif change.kind == "branch" and change.id is not None and change.branch is not None:
-            self._branches.setdefault(change.id, {})[change.branch] = change.keep_until
-        elif change.kind == "subject" and change.audience is not None and change.subject is not None:
-            self._subjects[change.audience, change.subject] = (change.before or 0, change.keep_until)
-
-    def forget(self, before: int) -> None:
-        """Drop the revocations whose every token expired before that time, as the sweep did in the store."""
-        self._ids = {token_id: until for token_id, until in self._ids.items() if until >= before}
-        self._subjects = {who: mark for who, mark in self._subjects.items() if mark[1] >= before}
-        kept = {
-            token_id: {branch: until for branch, until in branches.items() if until >= before}
-            for token_id, branches in self._branches.items()
-        }
-        self._branches = {token_id: branches for token_id, branches in kept.items() if branches}
 
 
 class Follower:
@@ -125,7 +92,7 @@ class Follower:
         if "discharger" in kinds:
             self._view.registry = self._registry()
         for change in changes:
-            self._view.revoke(change)
+            _take(self._view.revocations, change)
         if changes:
             self._cursor = changes[-1].seq
         self._take_sweep()
@@ -146,7 +113,7 @@ class Follower:
         self._view.sweep_ended = swept <= self._mark(SWEPT_WHOLE)
         if swept > self._view.swept:
             self._view.swept = swept
-            self._view.forget(swept)
+            self._view.revocations.forget(swept)
             # Entries that were not read yet may have gone with the sweep: what they told of is read whole.
             self._load_settings()
             self._load_keys()
@@ -155,3 +122,13 @@ class Follower:
     def _mark(self, name: str) -> int:
         mark = self._store.meta(name)
         return mark if isinstance(mark, int) else 0
+
+
+def _take(revocations: Revocations, change: Change) -> None:
+    """Take in a revocation from the log."""
+    if change.kind == "id" and change.id is not None:
+        revocations.revoke_id(change.id, change.keep_until)
+    elif change.kind == "branch" and change.id is not None and change.branch is not None:
+        revocations.revoke_branch(change.id, change.branch, change.keep_until)
+    elif change.kind == "subject" and change.audience is not None and change.subject is not None:
+        revocations.revoke_subject(change.audience, change.subject, change.before or 0, change.keep_until)

@@ -486,8 +486,8 @@ def families(desk: Desk) -> Desk:
     """Tokens that depend on a current key and on a next one, and what was made of them by exchange, and of that."""
     desk.add(following=B, at=-200)
     desk.add("other", WHO + "/2", C, at=-200)
-    desk.token("root-a", A, end=500)
-    desk.token("root-b", B, end=900)
+    desk.token("root-a", A, end=900)
+    desk.token("root-b", B, end=500)
     desk.token("root-c", C, end=950)
     for key, name, end in ((A, "a", 400), (B, "b", 300), (C, "c", 200)):
         desk.token(f"ex-{name}", key, end=end, source=f"root-{name}")
@@ -500,7 +500,7 @@ def test_removal_kills_what_was_exchanged_under_every_key(families: Desk) -> Non
     """And what came of it, each until its own end; others live."""
     families.remove(at=5)
     assert families.dead() == {"ex-a": 400, "ex-ex-a": 399, "ex-b": 300, "ex-ex-b": 299}
-    assert families.removed() == [("who", WHO, A, 5, 500), ("who", WHO, B, 5, 900)]
+    assert families.removed() == [("who", WHO, A, 5, 900), ("who", WHO, B, 5, 500)]
     assert families.told()[-1] == ("who", "removed", 900)
     assert [one.name for one in families.store.dischargers()] == ["other"]
     line = list(families.store.audit())[-1]
@@ -511,10 +511,10 @@ def test_removal_kills_what_was_exchanged_under_every_key(families: Desk) -> Non
 @pytest.mark.parametrize(
     ("change", "dead", "kept"),
     [
-        ({"public": D}, ["ex-a", "ex-ex-a"], 500),
-        ({"public": B}, ["ex-a", "ex-ex-a"], 500),
-        ({"following": D}, ["ex-b", "ex-ex-b"], 900),
-        ({"clear": True}, ["ex-b", "ex-ex-b"], 900),
+        ({"public": D}, ["ex-a", "ex-ex-a"], 900),
+        ({"public": B}, ["ex-a", "ex-ex-a"], 900),
+        ({"following": D}, ["ex-b", "ex-ex-b"], 500),
+        ({"clear": True}, ["ex-b", "ex-ex-b"], 500),
         ({"public": D, "clear": True}, ["ex-a", "ex-ex-a", "ex-b", "ex-ex-b"], 900),
         ({"public": B, "following": A}, [], 5),
         ({"public": A}, [], 5),

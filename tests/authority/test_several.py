@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from capsvc.authority import presented, reading
+from capsvc.authority import presented
+from capsvc.decision import reading
 from capsvc.errors import Denied, RequestError, StartError
 from capsvc.store.protocol import StoreUnavailable
 from capsvc.store.sqlite import SqliteStore

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from capsvc.authority import decision, presented
-from capsvc.authority.reading import HOLDER, ParsedCaveats
+from capsvc.authority import presented
+from capsvc.decision import judging
+from capsvc.decision.reading import HOLDER, ParsedCaveats
 from capsvc.errors import Denied
 from capsvc.macaroon.decode import RawCaveat, decode, encode
 from capsvc.macaroon.encoding import b64encode
@@ -94,7 +95,7 @@ def test_a_verdict_of_no_known_kind_is_a_refusal(office: Any, monkeypatch: pytes
     """Only `Satisfied` allows."""
     token = office.mint("action = read")
     assert office.outcome(token, action="read") == "allowed"
-    monkeypatch.setattr(decision, "check", lambda *_: outcome)
+    monkeypatch.setattr(judging, "check", lambda *_: outcome)
     assert office.denial(token, action="read") == ("caveat-refused", "action = read")
 
 
@@ -112,7 +113,7 @@ def test_a_context_that_was_read_before_can_be_explained(office: Any) -> None:
     """The verdicts are those of the same context as it came."""
     decider, token = office.authority._decider, office.mint("action = read", "floor = 1")
     context = {"action": "read", "floor": 1}
-    read = decision.ReadContext(read_context(context, office.authority.vocabulary))
+    read = judging.ReadContext(read_context(context, office.authority.vocabulary))
     (_, plain), (_, ruling) = [
         decider.decide(token, "default", given, int(office.clock()), explain=True) for given in (context, read)
     ]

@@ -168,7 +168,7 @@ def test_a_removed_discharger(office: Any) -> None:
     login = office.register()
     token = office.mint(third_party=[login.asks()])
     bundle = office.bundle(token, login.discharge(token))
-    assert office.outcome(bundle) == "allowed"
+    assert [office.outcome(bundle) for _ in range(3)] == ["allowed"] * 3  # whatever is remembered of it by then
     office.authority.remove_discharger("login")
     assert office.denial(bundle) == ("discharge-invalid", login.location)
     office.clock.now += 1

@@ -25,7 +25,7 @@ GROUPS: Final[Mapping[str, Group]] = {
     "macaroon": Group(("capsvc/macaroon",), ("tests/macaroon",)),
     "token": Group(("capsvc/token.py",), ("tests/test_token.py", "tests/test_token_slips.py")),
     "decision": Group(
-        ("capsvc/authority/decision.py", "capsvc/authority/reading.py", "capsvc/authority/presented.py"),
+        ("capsvc/decision", "capsvc/authority/decision.py", "capsvc/authority/presented.py"),
         ("tests/authority", "tests/attacks"),
     ),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from capsvc.authority.registry import Asked
 from capsvc.grants import Fact
 from capsvc.macaroon.chain import VerifiedMacaroon
 from capsvc.macaroon.decode import RawCaveat
@@ -34,6 +33,7 @@ __all__ = [
     "SATISFIED",
     "STATEMENT",
     "TIME",
+    "Asked",
     "Check",
     "ParsedCaveats",
     "Reading",
@@ -53,6 +53,14 @@ STATEMENT: Final = "statement"
 OTHER: Final = "other"
 
 DECLARED: Final = b"declared"  # the first word of what a discharger states
+
+
+class Asked(NamedTuple):
+    """What a root's caveat asks of a registered discharger: under which of his keys, which names he must declare."""
+
+    discharger: str
+    key: bytes
+    names: tuple[str, ...]
 
 
 class Check(NamedTuple):
