@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from pymacaroons import Macaroon
 from capsvc.authority import Authority
 from capsvc.config import Settings
 from capsvc.errors import Denied
+
+from ..authority.conftest import Office  # noqa: TID252 - an authority is opened, and its tokens are held, in one way
 
 NOON = 1_795_348_800  # 2026-11-22T12:00:00Z
 CONTEXT = {"action": "read", "path": "/a/b"}
@@ -53,3 +56,19 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         assert found.outcome(found.token) == found.outcome(found.bundle) == "allowed"
         yield found
         assert found.outcome(found.token) == found.outcome(found.bundle) == "allowed"
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """A fresh authority, whose dischargers, holders and clock are the attacker's to play with."""
+    opened = Office(tmp_path / "data")
+    yield opened
+    opened.authority.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """One for attacks that leave nothing behind."""
+    opened = Office(tmp_path_factory.mktemp("shared") / "data")
+    yield opened
+    opened.authority.close()
