@@ -125,6 +125,14 @@ class Person:
         """Open the address again, press ``allow`` or ``refuse``, and return the page that comes."""
         return self._send(self._get(address), "visit", {"answer": answer})
 
+    def log_out(self, address: str) -> str:
+        """Open the address again, log out on its page, and return the page that comes."""
+        return self._send(self._get(address), "logout", {})
+
+    def see(self, address: str) -> str:
+        """Open the address."""
+        return self._get(address)
+
     def _get(self, address: str) -> str:
         return self._page(httpx.get(address, headers=self._headers(), timeout=PATIENCE))
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import socket
 import subprocess
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,9 +121,10 @@ def _bundle(token: str, location: str) -> str:
 
 
 class Photos(NamedTuple):
-    """The photo service with all that belongs to it: addresses of authority and service, and where the files are."""
+    """The photo service with all that belongs to it: its address and others', and where the files are."""
 
     authority: str
+    login: str
     service: str
     where: Path
 
@@ -136,15 +138,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Photos]:
     with serving(app) as url, _login(tmp_path, url) as login:
         capsvc(tmp_path, "dischargers", "add", login, "--name", "login", "--yes", CAPSVC_URL=url)
         capsvc(tmp_path, "audiences", "add", "photos", CAPSVC_URL=url)
-        third_party = f"{login}=need-declared username is-authenticated-user"
-        minted = capsvc(
-            tmp_path, "mint", "--audience", "photos", "--ttl", "7d", "--third-party", third_party, CAPSVC_URL=url
-        )
-        (tmp_path / "photos.token").write_text(minted)
         admin = Token.parse((data / "admin.token").read_text().strip())
         credential = str(admin.attenuate("action in tokens:verify", "for.audience = photos"))
         with serving(load("photo_service").create_service(url, credential)) as service:
-            yield Photos(url, service, tmp_path)
+            made = Photos(url, login, service, tmp_path)
+            (tmp_path / "photos.token").write_text(_minted(made))
+            yield made
 
 
 @contextmanager
@@ -198,3 +197,51 @@ def test_no_photos_without_consent(photos: Photos, tmp_path: Path) -> None:
     for token, status, text in ((bare, 401, "discharge-missing"), (other, 403, "this token does not say who is there")):
         answer = httpx.get(f"{photos.service}/album", headers={"Authorization": f"Bearer {token}"})
         assert (answer.status_code, answer.text) == (status, text)
+
+
+def test_the_session_hybrid(photos: Photos, tmp_path: Path) -> None:
+    """An exchanged token works without the bundle; without a session no new one comes; revoked, the old one is dead."""
+    where, url = photos.where, {"CAPSVC_URL": photos.authority}
+    token = _minted(photos)
+    alice = Person()
+    with _discharging(photos, tmp_path, token) as (address, program):
+        alice.log_in(address, "alice", PASSWORD)
+        alice.answer(address, "allow")
+        assert program.stdout is not None
+        bundle = program.stdout.read()
+    short = capsvc(where, "exchange", given=bundle, **url)
+    assert not Token.parse(short.strip()).third_parties
+    allowed = capsvc(where, "verify", "--audience", "photos", given=short, **url)
+    assert allowed.startswith("allowed\n")
+    assert "declared" not in allowed
+    with _discharging(photos, tmp_path, token) as (address, _):
+        assert "Refuse unless you began this yourself" in alice.see(address)
+        assert "You are logged out" in alice.log_out(address)
+        assert "Logging in allows nothing yet" in alice.see(address)
+    capsvc(where, "revoke", given=token, **url)
+    asked = httpx.get(f"{photos.service}/album", headers={"Authorization": f"Bearer {short.strip()}"})
+    assert (asked.status_code, asked.text) == (401, "revoked")
+
+
+def _minted(photos: Photos) -> str:
+    third_party = f"{photos.login}=need-declared username is-authenticated-user"
+    arguments = ["--audience", "photos", "--ttl", "7d", "--third-party", third_party]
+    return capsvc(photos.where, "mint", *arguments, CAPSVC_URL=photos.authority)
+
+
+@contextmanager
+def _discharging(photos: Photos, where: Path, token: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`capsvc discharge`, which waits for a person at an address."""
+    (where / "token").write_text(token)
+    command = ["discharge", "--no-browser", "token"]
+    with started(where, "-m", "capsvc.cli", *command, CAPSVC_URL=photos.authority) as (process, _):
+        deadline = time.monotonic() + PATIENCE
+        while (found := re.search(r"open this address in a browser: (\S+)", _errors(where))) is None:
+            assert process.poll() is None, _errors(where)
+            assert time.monotonic() < deadline, "nobody is asked to visit a page"
+            time.sleep(0.05)
+        yield found[1], process
+
+
+def _errors(where: Path) -> str:
+    return (where / "stderr").read_text()
