@@ -65,9 +65,20 @@ Context = Mapping[str, object] | ReadContext
 class Proved(Protocol):
     """A root that is proved ours, as far as these steps need to know it."""
 
-    identifier: Identifier
-    audience: str
-    key_revoked: bool
+    @property
+    def identifier(self) -> Identifier:
+        """What its identifier says."""
+        ...
+
+    @property
+    def audience(self) -> str:
+        """The audience of its key."""
+        ...
+
+    @property
+    def key_revoked(self) -> bool:
+        """Whether its key has been revoked."""
+        ...
 
     def branches(self) -> tuple[bytes, ...]:
         """Return the branches of its chain points, from the last issuer caveat's to the last."""
