@@ -8,9 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html.parser import HTMLParser
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -122,29 +121,42 @@ class Pending:
 
 
 class Person:
-    """A browser's user: keeps cookies, and sends what Chromium sends."""
+    """A browser's user: keeps cookies, ``Secure`` ones on loopback too, and sends what Chromium sends with posts."""
 
     def __init__(self, discharger: Discharger, address: str | None = None) -> None:
-        policy = DefaultCookiePolicy(secure_protocols=("http", "https"))  # as browsers do on loopback
-        forwarded = {} if address is None else {"x-forwarded-for": address}
-        self.http = httpx.Client(cookies=CookieJar(policy), headers=forwarded, timeout=PATIENCE)
-        self._discharger = discharger
-        self.sent = {"origin": "null", "sec-fetch-site": "same-origin"}  # with posts
+        self.discharger = discharger
+        self.cookies: dict[str, str] = {}
+        self.headers = {} if address is None else {"x-forwarded-for": address}
+        self.sent = {"origin": "null", "sec-fetch-site": "same-origin"}
+        self.http = httpx.Client(timeout=PATIENCE)
 
     @property
     def session(self) -> str | None:
         """The session cookie's value."""
-        return next((one.value for one in self.http.cookies.jar if one.name.startswith("__Host-capsvc-session")), None)
+        return next((value for name, value in self.cookies.items() if "session" in name), None)
+
+    def request(self, method: str, url: str, headers: Mapping[str, str] = {}, **body: Any) -> httpx.Response:
+        """Send a request with the cookies, and keep those that the answer sets."""
+        sent = {**self.headers, **headers}
+        if self.cookies:
+            sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        response = self.http.request(method, url, headers=sent, **body)
+        for line in response.headers.get_list("set-cookie"):
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+            if line.endswith("; Max-Age=0"):
+                del self.cookies[name]
+        return response
 
     def see(self, url: str) -> Page:
         """Open an address."""
-        return Page(self.http.get(url))
+        return Page(self.request("GET", url))
 
     def post(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Page:
-        """Send a form; redirects are followed."""
+        """Send a form, and go on to where that leads."""
         sent = self.sent if headers is None else headers
-        url = f"{self._discharger.location}/{path}"
-        return Page(self.http.post(url, data=dict(fields), headers=sent, follow_redirects=True))
+        response = self.request("POST", f"{self.discharger.location}/{path}", sent, data=dict(fields))
+        return self.see(response.headers["location"]) if response.status_code == 303 else Page(response)
 
     def log_in(self, pending: Pending, name: str = "alice", password: str | None = None) -> Page:
         """Open a visit and log in there; the page that follows."""
@@ -199,6 +211,11 @@ class Discharger:
     def wait(self, pending: Pending) -> httpx.Response:
         """Ask for what a wait brings."""
         return httpx.get(pending.wait_url, timeout=PATIENCE)
+
+    def caveats(self, answer: httpx.Response) -> list[str]:
+        """The caveats of a discharge that an answer holds."""
+        assert answer.status_code == 200, answer.text
+        return [caveat["i"] for caveat in answer.json()["Macaroon"]["m"]["c"]]
 
     def finish(self, pending: Pending) -> httpx.Response:
         """Wait, and ask again with what that brings."""
@@ -268,11 +285,3 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def discharger(start: Start) -> Discharger:
     """One with nothing special, whose clock stands at `NOON`."""
     return start()
-
-
-@dataclass
-class Elsewhere:
-    """Another site, and what it was asked."""
-
-    location: str
-    pages: dict[str, str] = field(default_factory=dict)
