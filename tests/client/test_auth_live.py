@@ -36,7 +36,9 @@ from capsvc.macaroon.thirdparty import key_text
 from capsvc.token import Token
 
 from ..discharge.conftest import Clock, listening  # noqa: TID252 - the same servers
+from .dischargers import Answer as Forged
 from .dischargers import BakeryDischarger, serving
+from .dischargers import Request as Asked
 
 ORIGIN = "https://photos.example"
 AGENT = KeyPair(b"\3" * 32)
@@ -287,6 +289,28 @@ def test_macaroonbakery_s_dischargers_too(live: Live, send: Send) -> None:
         answer = send(live, auth, ORIGIN)
     assert answer.json() == {"declared": {"theirs": {"username": "bob"}, "login": {"username": "build-bot"}}}
     assert len(Token.parse(live.asked[-1]).discharges) == 3
+
+
+def test_a_discharge_that_nobody_signed(live: Live, send: Send) -> None:
+    """No client can tell without the key; the service does, and what is gathered then is taken if it is right."""
+    theirs = BakeryDischarger()
+    forged = [2]
+
+    def before(request: Asked) -> Forged | None:
+        answer = theirs.discharge(request.parameters)
+        if forged[0]:
+            forged[0] -= 1
+            answer.value["Macaroon"]["m"]["s64"] = "A" * 43
+        return answer
+
+    theirs.before = before
+    with serving(theirs) as url:
+        live.register("theirs", url, theirs.public_key)
+        auth = CapabilityAuth(live.mint(url), ORIGIN, issuer=live.url, clock=live.clock, timeout=60)
+        answer = send(live, auth, ORIGIN)
+        assert (answer.status_code, answer.json()["code"], len(live.asked)) == (401, "discharge-invalid", 2)
+        assert send(live, auth, ORIGIN).status_code == 200
+    assert len(live.asked) == 4
 
 
 def _info(pair: KeyPair) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import socket
 import threading
 import time
@@ -275,6 +276,28 @@ def dripping() -> Iterator[Callable[[bytes], Dripping]]:
     yield start
     for server in servers:
         server.close()
+
+
+def test_two_hundred_megabytes(run: Run) -> None:
+    """Most of them are never read: whoever sends them finds the line cut."""
+    sent = [0]
+
+    def flood(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(HEAD + b"content-length: 200000000\r\n\r\n")
+            while sent[0] < 200_000_000:
+                connection.sendall(b" " * 1_000_000)
+                sent[0] += 1_000_000
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=flood, args=(listener,), daemon=True)
+        thread.start()
+        error = refused(run, f"http://127.0.0.1:{listener.getsockname()[1]}", Manner())
+        thread.join(30)
+    assert (error.status, error.code) == (200, "bad-answer")
+    assert sent[0] < 50_000_000
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nx-long: ", HEAD + b"content-length: 100000000\r\n\r\n"])
