@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ARROWS = {
     "caveats": set(),
+    "capsvc.addresses": {"caveats"},
     "capsvc.errors": set(),
     "capsvc.grants": set(),
     "capsvc.secretfiles": set(),
@@ -35,8 +36,16 @@ ARROWS = {
         "caveats",
     },
     "capsvc.client": {"capsvc.keyfile", "capsvc.macaroon", "capsvc.token", "capsvc.wire", "caveats"},
-    "capsvc.discharge": {"capsvc.keyfile", "capsvc.macaroon", "capsvc.secretfiles", "capsvc.wire", "caveats"},
+    "capsvc.discharge": {
+        "capsvc.addresses",
+        "capsvc.keyfile",
+        "capsvc.macaroon",
+        "capsvc.secretfiles",
+        "capsvc.wire",
+        "caveats",
+    },
     "capsvc.http": {
+        "capsvc.addresses",
         "capsvc.authority",
         "capsvc.config",
         "capsvc.macaroon",

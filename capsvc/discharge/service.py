@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from capsvc.discharge.addresses import client_address, read_proxies
+from capsvc.addresses import client_address, read_proxies
 from capsvc.discharge.answers import Answer, Checker, Declared, Interaction, Refused
 from capsvc.discharge.around import Around
 from capsvc.discharge.bakery import (

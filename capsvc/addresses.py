@@ -1,4 +1,4 @@
-"""From which address a request came, where proxies that are trusted say so.
+"""From which address a request came, where proxies that are trusted say so, and to which host it went.
 
 Every proxy adds the address that it was asked from at the right end of ``X-Forwarded-For``; what stands to the left of
 it is what it was told. So the list is read from the right, as long as whoever wrote an entry is trusted.
@@ -7,13 +7,18 @@ it is what it was told. So the list is read from the right, as long as whoever w
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-__all__ = ["Network", "client_address", "read_proxies"]
+from caveats import TYPES
+
+__all__ = ["Network", "client_address", "host_of", "is_proxy", "read_proxies"]
 
 Network: TypeAlias = IPv4Network | IPv6Network
+
+_AUTHORITY: Final = re.compile(r"(?:\[([0-9a-f]*:[0-9a-f:.]*)\]|([0-9a-z.-]+?)\.?)(?::[0-9]{0,5})?")
 
 
 def read_proxies(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -24,6 +29,15 @@ def read_proxies(texts: Iterable[str]) -> tuple[Network, ...]:
 
     """
     return tuple([_network(text) for text in texts])
+
+
+def is_proxy(peer: str | None, proxies: Sequence[Network]) -> bool:
+    """Whether the address at the other end of a socket is a trusted proxy's; one that is no address is nobody's."""
+    try:
+        address = _address(peer or "")
+    except ValueError:
+        return False
+    return any([address in proxy for proxy in proxies])
 
 
 def client_address(peer: str | None, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
@@ -43,6 +57,22 @@ def client_address(peer: str | None, forwarded: Sequence[str], proxies: Sequence
     while left and any(address in proxy for proxy in proxies):
         address = _address(left.pop())
     return str(address)
+
+
+def host_of(authority: str) -> str | None:
+    """The host of a request's authority, as caveats name hosts: lower-case, without port, brackets and trailing dot.
+
+    None if what is left is no host. Nothing else is repaired.
+    """
+    found = _AUTHORITY.fullmatch(authority.lower()) if authority.isascii() else None
+    if found is None:
+        return None
+    host: str = found[1] or found[2]
+    try:
+        TYPES["host"].from_context(host)
+    except ValueError:
+        return None
+    return host
 
 
 def _network(text: str) -> Network:
