@@ -68,6 +68,13 @@ def discharger() -> None:
 
 @discharger.command()
 @click.option("--key", "key_file", type=FILE, required=True, help="The discharger's key pair; capsvc keygen makes one.")
+@click.option(
+    "--former-key",
+    "former_key_files",
+    type=FILE,
+    multiple=True,
+    help="A pair that --key replaced: tokens from before are still answered; repeats.",
+)
 @click.option("--checker", "checker_name", required=True, help="What judges conditions: module:name, static, session.")
 @click.option(
     "--trust",

@@ -21,13 +21,14 @@ from capsvc.discharge import (
     Checker,
     Login,
     Principals,
+    SessionLogin,
+    Users,
     create_discharger,
     load_checker,
     read_principals,
+    session_checker,
     static_checker,
 )
-from capsvc.discharge.session import SessionLogin, session_checker
-from capsvc.discharge.users import Users
 from capsvc.http.lines import LineWriter
 from capsvc.http.listening import bind
 from capsvc.http.logs import AccessLog
@@ -50,7 +51,7 @@ def run(options: Mapping[str, Any]) -> None:
     _require_first_parties(options)
     settings = _settings(options)
     check(settings)
-    key = read_key_file(options["key_file"])
+    keys = [read_key_file(path) for path in (options["key_file"], *options["former_key_files"])]
     checker, logins = _checker_and_logins(options)
     set_up_process()
     stop = Stop()
@@ -60,13 +61,13 @@ def run(options: Mapping[str, Any]) -> None:
             held.enter_context(item)
         url = settings.url(sockets[0].getsockname()[1])
         location = options["location"] or url
-        app = _application(checker, key, location, logins, options)
+        app = _application(checker, logins, location, keys, options)
         log = LineWriter(sys.stderr)
         held.callback(log.flush)
         serve_app(
             AccessLog(app, stream=cast("TextIO", log)),  # of a stream it needs no more
             sockets,
-            lambda: _announce(url, location, key),
+            lambda: _announce(url, location, keys[0]),
             stop,
             ssl_certfile=settings.ssl_certfile,
             ssl_keyfile=settings.ssl_keyfile,
@@ -119,12 +120,13 @@ def _checker(name: str, users: Users | None, principals: Principals | None) -> C
 
 
 def _application(
-    checker: Checker, key: KeyPair, location: str, logins: list[Login], options: Mapping[str, Any]
+    checker: Checker, logins: list[Login], location: str, keys: list[KeyPair], options: Mapping[str, Any]
 ) -> Starlette:
     try:
         return create_discharger(
             checker,
-            key=key,
+            key=keys[0],
+            former_keys=keys[1:],
             location=location,
             trust=[party.key for party in options["trust"]],
             allow_any=options["allow_any"],

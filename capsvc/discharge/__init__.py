@@ -15,6 +15,10 @@ The address ``location`` and the public half of ``key`` are what an authority re
 
 from __future__ import annotations
 
+import importlib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
 from capsvc.discharge.agent import AgentLogin
 from capsvc.discharge.answers import Answer, Checker, Declared, Interaction, Refused
 from capsvc.discharge.loading import CheckerError, load_checker
@@ -24,6 +28,10 @@ from capsvc.discharge.static import Principals, PrincipalsError, read_principals
 from capsvc.discharge.waits import Begun, TooManyWaits, WaitGone, WaitRefused, Waits
 from capsvc.keyfile import KeyFileError, read_key_file
 from capsvc.macaroon.thirdparty import KeyPair
+
+if TYPE_CHECKING:
+    from capsvc.discharge.session import SessionLogin, session_checker
+    from capsvc.discharge.users import Users
 
 __all__ = [
     "AgentLogin",
@@ -39,8 +47,10 @@ __all__ = [
     "Principals",
     "PrincipalsError",
     "Refused",
+    "SessionLogin",
     "Surroundings",
     "TooManyWaits",
+    "Users",
     "WaitGone",
     "WaitRefused",
     "Waits",
@@ -48,5 +58,23 @@ __all__ = [
     "load_checker",
     "read_key_file",
     "read_principals",
+    "session_checker",
     "static_checker",
 ]
+
+_HOMES: Final = MappingProxyType(
+    {
+        "SessionLogin": "capsvc.discharge.session",
+        "Users": "capsvc.discharge.users",
+        "session_checker": "capsvc.discharge.session",
+    }
+)
+"""What is loaded when it is first asked for: people log in with passwords and pages, which machines do without."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

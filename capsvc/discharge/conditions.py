@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from capsvc.discharge.bakery import Refusal, bad_request, denied
@@ -35,14 +35,19 @@ class Wanted(NamedTuple):
 class Conditions:
     """The conditions that a discharger is asked for by first parties that it knows, or by any."""
 
-    def __init__(self, key: KeyPair, trust: Iterable[str], *, allow_any: bool) -> None:
-        """Take the keys of trusted first parties. Raises `ValueError` for none, or for some beside ``allow_any``."""
+    def __init__(self, keys: Sequence[KeyPair], trust: Iterable[str], *, allow_any: bool) -> None:
+        """Take a discharger's own keys, and those of trusted first parties.
+
+        Raises:
+            ValueError: for no first party, or some beside ``allow_any``, and for what is no key.
+
+        """
         trusted = [read_key(text) for text in trust]
         if bool(trusted) is allow_any:
             raise ValueError("name the keys of the first parties to trust, or else allow any")
-        self._key = key
+        self._keys = tuple(keys)
         self._allow_any = allow_any
-        self._channels = {first_party: Channel.of_third_party(key, first_party) for first_party in trusted}
+        self._channels = {first_party: self._channels_of(first_party) for first_party in trusted}
 
     def open(self, caveat: bytes) -> Wanted:
         """What a caveat asks for. Raises `capsvc.discharge.bakery.Refusal`."""
@@ -50,9 +55,10 @@ class Conditions:
             prefix, first_party = read_parties(caveat)
         except ValueError:
             raise _unreadable() from None
-        if not self._key.public.startswith(prefix):
+        if not any(key.public.startswith(prefix) for key in self._keys):
             raise bad_request("the caveat is for another discharger's key")
-        sealed = self._channel(first_party).open(caveat)
+        opened = [channel.open(caveat) for channel in self._known(first_party)]
+        sealed = next((one for one in opened if one is not None), None)
         if sealed is None:
             raise _unreadable()
         if not sealed.speaks_std:
@@ -60,16 +66,19 @@ class Conditions:
         condition, names = _read(sealed)
         return Wanted(sealed.root_key, condition, names, first_party, digest(caveat))
 
-    def _channel(self, first_party: bytes) -> Channel:
+    def _known(self, first_party: bytes) -> tuple[Channel, ...]:
         known = self._channels.get(first_party)
         if known is not None:
             return known
         if not self._allow_any:
             raise denied("this discharger answers other first parties")
         try:
-            return Channel.of_third_party(self._key, first_party)
+            return self._channels_of(first_party)
         except ValueError:
             raise _unreadable() from None
+
+    def _channels_of(self, first_party: bytes) -> tuple[Channel, ...]:
+        return tuple([Channel.of_third_party(key, first_party) for key in self._keys])
 
 
 def _unreadable() -> Refusal:

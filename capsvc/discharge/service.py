@@ -78,6 +78,7 @@ def create_discharger(
     ttl: int = 300,
     same_address: bool = False,
     trusted_proxies: Iterable[str] = (),
+    former_keys: Iterable[KeyPair] = (),
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """A discharger, to be served or mounted below any prefix. Its state is in memory: one process, one event loop.
@@ -92,6 +93,7 @@ def create_discharger(
         ttl: seconds that a discharge is good for, 1 to 3,600.
         same_address: let nobody consent to what was begun from another address.
         trusted_proxies: addresses and networks whose ``X-Forwarded-For`` counts.
+        former_keys: the discharger's own from before; what was asked under them is still answered.
         clock: gives Unix seconds.
 
     Raises:
@@ -113,7 +115,7 @@ def create_discharger(
     discharger = _Discharger(
         checker,
         key,
-        conditions=Conditions(key, trust, allow_any=allow_any),
+        conditions=Conditions([key, *former_keys], trust, allow_any=allow_any),
         surroundings=surroundings,
         logins=logins,
         ttl=ttl,

@@ -19,7 +19,7 @@ from .conftest import PATIENCE, ROOT_KEY, eventually
 __all__ = ["BOT", "COMMON", "FIRST", "KEY", "TRUST", "Ended", "Process", "caveat", "command", "furnished"]
 
 ROOT = Path(__file__).parents[2]
-CAPSVC = (sys.executable, "-m", "capsvc.cli")
+CAPSVC = (sys.executable, "-P", "-m", "capsvc.cli")  # -P: as for an installed program, modules here are not found
 
 KEY = KeyPair(b"k" * 32)
 FIRST = KeyPair(b"f" * 32)
@@ -59,10 +59,10 @@ def caveat(condition: str = "holds") -> bytes:
     return Channel.of_first_party(FIRST, KEY.public).seal(ROOT_KEY, condition)
 
 
-def environment() -> dict[str, str]:
-    """The tests' own, without settings of ours, able to import the checkout."""
+def environment(*installed: Path) -> dict[str, str]:
+    """The tests' own, without settings of ours, able to import the checkout and what else is installed."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CAPSVC_")}
-    return {**clean, "PYTHONPATH": str(ROOT)}
+    return {**clean, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *installed)))}
 
 
 class Ended:
@@ -92,12 +92,12 @@ def command(cwd: Path, *arguments: object, given: str = "") -> Ended:
 class Process:
     """A discharger in a process of its own, once it answers: ``url``, ``out`` and ``err`` (what it wrote so far)."""
 
-    def __init__(self, cwd: Path, *options: object) -> None:
+    def __init__(self, cwd: Path, *options: object, installed: Path | None = None) -> None:
         self._files = [(cwd / f"discharger.{name}").open("w+") for name in ("out", "err")]
         arguments = ["discharger", "serve", "--port", 0, *options]
         self.process = subprocess.Popen(
             [*CAPSVC, *map(str, arguments)],
-            env=environment(),
+            env=environment(*filter(None, [installed])),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=self._files[0],

@@ -26,7 +26,7 @@ LOW_ORDER = bytes(32)
 
 
 def _trusting(*keys: KeyPair) -> Conditions:
-    return Conditions(OWN, [key_text(one.public) for one in keys or (FIRST,)], allow_any=False)
+    return Conditions([OWN], [key_text(one.public) for one in keys or (FIRST,)], allow_any=False)
 
 
 def _sealed(secret: bytes, first: KeyPair = FIRST) -> bytes:
@@ -120,7 +120,7 @@ def test_every_octet_counts() -> None:
             _trusting().open(changed)
         assert caught.value.status == (401 if 5 <= index < 37 else 400), index
         with pytest.raises(Refusal) as caught:
-            Conditions(OWN, (), allow_any=True).open(changed)
+            Conditions([OWN], (), allow_any=True).open(changed)
         assert caught.value.status == 400, index
 
 
@@ -154,13 +154,13 @@ def test_first_parties_that_are_not_trusted() -> None:
             _trusting().open(caveat)
         assert (caught.value.status, caught.value.code) == (401, "permission denied")
     assert _trusting(FIRST, OTHER).open(others).first_party == OTHER.public
-    assert Conditions(OWN, (), allow_any=True).open(others).first_party == OTHER.public
+    assert Conditions([OWN], (), allow_any=True).open(others).first_party == OTHER.public
 
 
 def test_keys_that_keep_no_secret() -> None:
     """Where any first party is answered, one whose key is of low order is not: anybody could have made its ids."""
     with pytest.raises(Refusal) as caught:
-        Conditions(OWN, (), allow_any=True).open(b"\3" + OWN.public[:4] + LOW_ORDER + bytes(80))
+        Conditions([OWN], (), allow_any=True).open(b"\3" + OWN.public[:4] + LOW_ORDER + bytes(80))
     assert caught.value.status == 400
 
 
@@ -171,7 +171,20 @@ def test_keys_that_keep_no_secret() -> None:
 def test_whom_to_trust_has_to_be_said(trust: tuple[str, ...], allow_any: bool) -> None:
     """Nobody, somebody beside anybody, and what is no key are all refused."""
     with pytest.raises(ValueError, match=r"key"):
-        Conditions(OWN, trust, allow_any=allow_any)
+        Conditions([OWN], trust, allow_any=allow_any)
+
+
+def test_former_keys(serve: Serve) -> None:
+    """What was asked under a key that was replaced is still answered; under one that was not its own, it is not."""
+    former = KeyPair.generate()
+    discharger = serve(former_keys=[former, KeyPair.generate()])
+    for key in (former.public, discharger.key.public):
+        caveat = Channel.of_first_party(discharger.first, key).seal(ROOT_KEY, "holds")
+        assert discharged(discharger.ask(caveat)).identifier == caveat
+        refused(discharger.ask(caveat[:-1]), 400, "bad request")
+    foreign = Channel.of_first_party(discharger.first, OTHER.public).seal(ROOT_KEY, "holds")
+    refused(discharger.ask(foreign), 400, "bad request")
+    assert discharger.http.get("/publickey").json() == {"PublicKey": key_text(discharger.key.public)}
 
 
 def test_over_http(plain: Discharger, serve: Serve) -> None:

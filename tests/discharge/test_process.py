@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from capsvc.keyfile import read_key_file
 from capsvc.macaroon.thirdparty import Channel, key_text
 
 from .conftest import PATIENCE, ROOT_KEY, caveats, discharged, eventually, refused
@@ -84,6 +85,33 @@ def test_its_options(place: Path) -> None:
         assert discharger.stop(signal.SIGINT) == 0
 
 
+def test_a_plug_in(place: Path) -> None:
+    """A checker of a distribution that is installed is found by its name."""
+    installed = place / "installed"
+    (installed / "ours-1.dist-info").mkdir(parents=True)
+    (installed / "ours-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1\n")
+    (installed / "ours-1.dist-info" / "entry_points.txt").write_text(
+        "[capsvc.dischargers]\ncolours = oursinside:check\n"
+    )
+    (place / "checks.py").rename(installed / "oursinside.py")
+    with Process(place, *COMMON, "--checker", "colours", installed=installed) as discharger:
+        assert caveats(discharged(ask(discharger.url, caveat("need-declared colour holds"))))[1:] == [
+            "declared colour green"
+        ]
+        assert discharger.stop() == 0
+
+
+def test_a_former_key(place: Path) -> None:
+    """What was asked under a key that was replaced is answered beside what is asked under the new one."""
+    assert command(place, "keygen", "new.key").code == 0
+    with Process(place, *COMMON, "--key", "new.key", "--former-key", "d.key") as discharger:
+        new = read_key_file(place / "new.key").public
+        assert httpx.get(f"{discharger.url}/publickey").json() == {"PublicKey": key_text(new)}
+        discharged(ask(discharger.url, caveat()))
+        discharged(ask(discharger.url, Channel.of_first_party(FIRST, new).seal(ROOT_KEY, "holds")))
+        assert discharger.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
@@ -92,6 +120,7 @@ def test_its_options(place: Path) -> None:
         (("--key", "d.key", "--trust", TRUST), 2, "Missing option '--checker'"),
         (("--checker", "checks:check", "--trust", TRUST), 2, "Missing option '--key'"),
         ((*COMMON, "--trust", "x"), 2, "a public key is 32 octets in standard base64"),
+        ((*COMMON, "--former-key", "nosuch"), 3, "nosuch: there is no such file"),
         ((*COMMON, "--key", "nosuch"), 3, "nosuch: there is no such file; capsvc keygen makes one"),
         ((*COMMON, "--key", "principals.toml"), 3, "principals.toml: others can read"),
         ((*COMMON, "--checker", "nosuch"), 2, "there is no checker nosuch: name one of session, static"),
