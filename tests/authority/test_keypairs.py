@@ -82,15 +82,17 @@ def test_each_act_is_audited(office: Any) -> None:
 
 
 def test_every_process_takes_the_new_pair(office: Any) -> None:
-    """And one that starts afterwards."""
+    """When it is taken, not before, and one that starts afterwards; whoever follows is told of either act."""
     with office.another() as other:
         before = other.public_key
+        office.authority.add_bakery_key()
+        assert other.public_key == before
         taken = office.authority.rotate_bakery_key()
         assert other.public_key == taken.public_key != before
     with office.another() as fresh:
         assert fresh.public_key == taken.public_key
     told = [change for change in office.authority._store.changes(0) if change.kind == "discharger"]
-    assert [(change.audience, change.name, change.state) for change in told] == [(None, None, "changed")]
+    assert [(change.audience, change.name, change.state) for change in told] == [(None, None, "changed")] * 2
 
 
 def test_an_idle_pair_is_swept(office: Any) -> None:

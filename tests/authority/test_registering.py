@@ -26,6 +26,7 @@ from capsvc.macaroon.thirdparty import KeyPair, key_text
 from capsvc.store.protocol import StoreUnavailable
 from capsvc.store.records import (
     AudienceRecord,
+    Change,
     Dependency,
     DischargerRecord,
     ExchangeRecord,
@@ -527,6 +528,15 @@ def test_a_change_kills_what_was_exchanged_under_the_keys_that_go(
     families.change(**change, at=5)
     assert sorted(families.dead()) == sorted(dead)
     assert families.told()[-1] == ("who", "changed", kept)
+
+
+def test_what_was_revoked_before_has_one_entry(families: Desk) -> None:
+    """What came of it dies all the same; a whole family's entry takes the place of its branches'."""
+    families.do(lambda tx: tx.append_change(Change("id", "default", NOON, NOON + 400, id="ex-a")))
+    families.do(lambda tx: tx.append_change(Change("branch", "default", NOON, NOON, id="ex-b", branch=b"b" * 32)))
+    families.remove(at=5)
+    left = [(change.kind, change.id, change.at - NOON) for change in families.store.changes(0) if change.id]
+    assert sorted(left) == [("id", "ex-a", 0), ("id", "ex-b", 5), ("id", "ex-ex-a", 5), ("id", "ex-ex-b", 5)]
 
 
 def test_what_has_expired_holds_nothing_up(families: Desk) -> None:
