@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NoReturn
 
 __all__ = [
     "Audience",
     "BakeryKey",
     "Discharger",
+    "FeedEntry",
+    "FeedPage",
     "Grant",
+    "Introspection",
     "KeyInfo",
     "Minted",
     "MintedBy",
@@ -52,6 +56,28 @@ class Grant:
     verdicts: tuple[Verdict, ...] = ()
     kid: str | None = None
     branches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """What RFC 7662 tells of a token. Ask for ``active``: the value itself is neither true nor false.
+
+    Of a token that is not active nothing is told, not even why. ``scope`` holds the actions that its caveats leave, in
+    ascending order; None: they restrict no action. ``client`` is the fact of that name.
+    """
+
+    active: bool
+    issuer: str | None = None
+    audience: str | None = None
+    id: str | None = None
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    subject: str | None = None
+    scope: tuple[str, ...] | None = None
+    client: str | None = None
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("an introspection has no truth value: ask whether it is active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +186,46 @@ class BakeryKey:
     public_key: str
     state: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """Something that changed, as those who decide elsewhere need to know it.
+
+    ``audience`` is None for what belongs to none. By ``kind`` there are
+
+    - ``id``: a whole token family is revoked: ``id``;
+    - ``branch``: a point of a chain and what was made from it: ``id``, ``branch`` (43 characters of base64url);
+    - ``subject``: what was issued for ``subject`` up to ``before``;
+    - ``key``: ``kid`` is now in ``state`` active, retiring or revoked;
+    - ``audience``: tokens of ``name`` live for ``max_ttl`` seconds at most;
+    - ``attribute``: ``name`` was declared, or its closed set grew;
+    - ``discharger``: ``name`` was added, changed or removed (``state``).
+
+    What another kind has is None. ``at`` says when it took effect; of a subject it is ``before``.
+    """
+
+    kind: str
+    audience: str | None
+    at: datetime
+    id: str | None = None
+    branch: str | None = None
+    subject: str | None = None
+    before: datetime | None = None
+    kid: str | None = None
+    state: str | None = None
+    name: str | None = None
+    max_ttl: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """What came next in the feed, oldest first; ``cursor`` goes on after it, at once if there is ``more``.
+
+    ``epoch`` is another once the database was restored from a backup.
+    """
+
+    epoch: str
+    cursor: str
+    entries: tuple[FeedEntry, ...]
+    more: bool

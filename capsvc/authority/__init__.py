@@ -2,5 +2,6 @@
 
 from capsvc.authority.authority import Authority
 from capsvc.authority.credential import Credential
+from capsvc.authority.installation import DEFAULT_AUDIENCE
 
-__all__ = ["Authority", "Credential"]
+__all__ = ["DEFAULT_AUDIENCE", "Authority", "Credential"]

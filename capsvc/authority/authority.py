@@ -15,6 +15,7 @@ from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
 from capsvc.authority.declarations import declare, declared_anew
 from capsvc.authority.exchanging import Exchanging
 from capsvc.authority.installation import admin_token_path, open_installation
+from capsvc.authority.introspecting import introspect
 from capsvc.authority.listing import Listing
 from capsvc.authority.minting import Minting, check_request, check_subject
 from capsvc.authority.mintqueue import MintQueue
@@ -27,7 +28,7 @@ from capsvc.authority.view import View
 from capsvc.config import Settings
 from capsvc.decision.instants import seconds_of
 from capsvc.errors import Denied, RequestError, StartError
-from capsvc.grants import Fact, Grant, Minted, Revocation, TokenRow, TokenTarget
+from capsvc.grants import Fact, Grant, Introspection, Minted, Revocation, TokenRow, TokenTarget
 from capsvc.secretfiles import write_new_secret
 from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import Minter, TokenFilter
@@ -211,6 +212,30 @@ class Authority(Administration):
             bundle, audience, EMPTY if context is None else context, self._clock(), explain=explain
         )
         return with_prefix(ruling.grant, presented) if prefix else ruling.grant
+
+    def introspect(
+        self,
+        token: str,
+        *,
+        audience: str | None = None,
+        context: Mapping[str, object] | None = None,
+        credential: Credential | None = None,
+    ) -> Introspection:
+        """Tell what a token is good for (RFC 7662); it is active if `authorize` would allow the request.
+
+        But caveats on ``action`` alone need no value in ``context``: what they leave is the answer's ``scope``. Without
+        ``audience`` it is the one that the credential is bounded to, else ``default``. A token that the credential does
+        not cover is not active. Raises `RequestError` ``unavailable``.
+        """
+        return introspect(
+            self._decider,
+            self.issuer,
+            token,
+            audience=audience,
+            context=EMPTY if context is None else context,
+            credential=credential,
+            now=self._clock(),
+        )
 
     def authenticate(self, bundle: str, *, context: Mapping[str, object]) -> Credential:
         """Decide about an administrator's credential, but for its ``for.…`` caveats; raise `Denied`."""

@@ -13,7 +13,7 @@ from typing import Final
 from capsvc.authority.decision import Ruling
 from capsvc.authority.presented import Presented
 from capsvc.decision.branches import branch_text
-from capsvc.decision.judging import ReadContext, first_refusal
+from capsvc.decision.judging import ReadContext, allowed_words, first_refusal
 from capsvc.errors import Denied
 from capsvc.store.records import Minter
 from caveats import ContextError, Vocabulary, context_value, read_context
@@ -92,6 +92,12 @@ class Credential:
     def bounded(self) -> bool:
         """Whether any target can be refused at all."""
         return bool(self._ruling.reading.target_checks)
+
+    @property
+    def sole_audience(self) -> str | None:
+        """The one audience that its ``for.audience`` caveats leave; None where they leave several, all or none."""
+        allowed = allowed_words(self._ruling.reading.target_checks, "for.audience")
+        return next(iter(allowed)) if allowed is not None and len(allowed) == 1 else None
 
     def permits(self, target: Mapping[str, Value]) -> None:
         """Return if it covers a target, else raise `Denied`; a value of None is absent."""

@@ -29,6 +29,7 @@ from capsvc.decision.branches import branch_text
 from capsvc.decision.instants import NANOSECONDS
 from capsvc.decision.judging import (
     Context,
+    allowed_words,
     check_caveats,
     check_revocation,
     check_time,
@@ -36,17 +37,20 @@ from capsvc.decision.judging import (
     grant_of,
     verdicts_of,
 )
-from capsvc.decision.reading import STATEMENT, Asked, ParsedCaveats, Reading, read
+from capsvc.decision.reading import STATEMENT, Asked, Check, ParsedCaveats, Reading, read
 from capsvc.errors import Denied
 from capsvc.grants import Grant
 from capsvc.macaroon.chain import VerifiedMacaroon
 from capsvc.store.protocol import StoreUnavailable
-from caveats import Vocabulary
+from caveats import Comparison, Vocabulary
 
 __all__ = ["ADMINISTRATORS", "Decider", "Ruling", "Source", "with_prefix"]
 
 ADMINISTRATORS: Final = "capsvc"
 """The audience of the service's own credentials."""
+
+ACTION: Final = "action"
+"""The attribute whose caveats an introspection may tell instead of judging them."""
 
 
 class Ruling(NamedTuple):
@@ -92,12 +96,14 @@ class Decider:
         *,
         explain: bool = False,
         deferring: bool = False,
+        scoping: bool = False,
     ) -> tuple[Presented, Ruling]:
         """Allow, or raise `Denied`; return what was presented and the ruling on it.
 
         ``now`` is in Unix seconds, read once; its fraction counts against a bound that has one. With ``deferring`` the
-        caveats on what an administrator's request acts on are left to the caller (`Reading.target_checks`). With
-        ``explain`` the grant, or the denial from step 5 on, holds the verdict of every caveat.
+        caveats on what an administrator's request acts on are left to the caller (`Reading.target_checks`); with
+        ``scoping``, if the context names no action, those on it (`decide_scope`). With ``explain`` the grant, or the
+        denial from step 5 on, holds the verdict of every caveat.
         """
         presented, view = self.presenter.present(bundle)
         if presented.audience != audience:
@@ -115,7 +121,8 @@ class Decider:
             expires_at = check_time(presented, reading, _max_ttl(presented, view), now)
             self._check_swept(presented, reading, view)
             values = context_values(context, reading, vocabulary, now)
-            check_caveats(reading.immediate_checks if deferring else reading.open_checks, values)
+            checks = reading.immediate_checks if deferring else reading.open_checks
+            check_caveats(_without_action(checks) if scoping and ACTION not in values else checks, values)
         except Denied as denied:
             if explain:
                 denied.verdicts = verdicts_of(reading, context, vocabulary, now)
@@ -131,6 +138,20 @@ class Decider:
             told = verdicts_of(reading, context, vocabulary, now)
             ruling = ruling._replace(grant=replace(ruling.grant, verdicts=told))
         return presented, ruling
+
+    def decide_scope(
+        self, bundle: str, audience: str, context: Context, now: float
+    ) -> tuple[Grant, frozenset[str] | None]:
+        """Allow, or raise `Denied`; return the grant, and the actions that it is for, None for all.
+
+        As `decide`, but caveats on ``action`` need no value: what they allow together is told, and is never nothing.
+        A value that the context has nevertheless is checked against them.
+        """
+        _, ruling = self.decide(bundle, audience, context, now, scoping=True)
+        actions = allowed_words(ruling.reading.open_checks, ACTION)
+        if actions is not None and not actions:
+            raise Denied("caveat-refused")
+        return ruling.grant, actions
 
     def target(self, presented: Presented, view: View, now: float) -> dict[str, str | int | None]:
         """Return what an exchange acts on: audience, subject, seconds left (rounded up) and facts of the source."""
@@ -202,6 +223,11 @@ def _read(
 ) -> Reading:
     count = presented.identifier.issuer_caveats
     return read(parsed, presented.audience, presented.root, count, matched, asked=asked)
+
+
+def _without_action(checks: list[Check]) -> list[Check]:
+    """Leave out the caveats on ``action``, which are well formed: what is not has no attribute."""
+    return [one for one in checks if not (isinstance(one.caveat, Comparison) and one.caveat.attribute == ACTION)]
 
 
 def _max_ttl(presented: Presented, view: View) -> int:

@@ -25,6 +25,7 @@ from capsvc.macaroon.identifier import Identifier
 from caveats import SATISFIED as HOLDS
 from caveats import (
     Caveat,
+    Comparison,
     ContextError,
     Refused,
     Vocabulary,
@@ -39,6 +40,7 @@ __all__ = [
     "Context",
     "Proved",
     "ReadContext",
+    "allowed_words",
     "check_caveats",
     "check_revocation",
     "check_time",
@@ -150,6 +152,27 @@ def first_refusal(checks: Iterable[Check], values: Mapping[str, object]) -> tupl
         elif one.settled != SATISFIED:
             return one.settled or "caveat-malformed", one
     return None
+
+
+def allowed_words(checks: Iterable[Check], attribute: str) -> frozenset[str] | None:
+    """Return the words that all caveats on an attribute allow together; None where there is no such caveat."""
+    allowed: frozenset[str] | None = None
+    for one in checks:
+        caveat = one.caveat
+        if isinstance(caveat, Comparison) and caveat.attribute == attribute:
+            words = _words(caveat)
+            allowed = words if allowed is None else allowed & words
+    return allowed
+
+
+def _words(caveat: Comparison) -> frozenset[str]:
+    """The words that a caveat on a word allows; none for an operator that is not known to allow any."""
+    match caveat.operator, caveat.operand:
+        case "=", str(word):
+            return frozenset({word})
+        case "in", tuple(words):
+            return frozenset(words)
+    return frozenset()
 
 
 def grant_of(proved: Proved, reading: Reading, expires_at: int) -> Grant:
