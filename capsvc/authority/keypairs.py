@@ -6,16 +6,17 @@ from its rotation on; the one before it opens what was sealed with it until the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from capsvc.authority.audit import AuditLog
-from capsvc.authority.keys import ACTIVE, NEXT, RETIRING, moved_pair, new_box_key
-from capsvc.authority.seal import MasterKey
+from capsvc.authority.keys import ACTIVE, NEXT, RETIRING, moved_pair, new_box_key, open_pair
+from capsvc.authority.seal import MasterKey, SealError
 from capsvc.decision.instants import aware
 from capsvc.errors import RequestError
 from capsvc.grants import BakeryKey
 from capsvc.macaroon.thirdparty import key_text
-from capsvc.store.protocol import Transaction
+from capsvc.store.protocol import StoreUnavailable, Transaction
 from capsvc.store.records import BoxKeyRecord, Change, Minter
 
 __all__ = ["PairKeeping", "bakery_key"]
@@ -63,6 +64,18 @@ class PairKeeping:
             retiring=None if before is None else key_text(before.public),
         )
         return bakery_key(taken)
+
+    def proved(self, records: Iterable[BoxKeyRecord]) -> tuple[BakeryKey, ...]:
+        """Return pairs as callers see them, each proved. Raises `StoreUnavailable` for a row that somebody altered."""
+        try:
+            return tuple([_proved(self.master, record) for record in records])
+        except SealError as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _proved(master: MasterKey, record: BoxKeyRecord) -> BakeryKey:
+    open_pair(master, record)
+    return bakery_key(record)
 
 
 def _in_state(tx: Transaction, state: str) -> BoxKeyRecord | None:
