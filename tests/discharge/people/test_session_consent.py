@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from starlette.requests import Request
 
+from capsvc.discharge import Answer, Declared, Interaction, Refused, Users, session_checker
 from capsvc.macaroon.thirdparty import key_text
 
 if TYPE_CHECKING:
@@ -445,3 +448,20 @@ def test_visits_are_forgotten_with_their_discharger(start: Start) -> None:
     assert (refused.status, "not logged in" in refused.text) == (403, True)
     assert after.is_open(pending) is False
     assert before.is_open(pending) is True
+
+
+@pytest.mark.parametrize(
+    ("user", "answer"),
+    [
+        (None, Interaction()),
+        ("alice", Declared({"username": "alice"})),
+        ("robot", Refused("that user is no longer one")),
+    ],
+)
+def test_whoever_says_who_it_is_the_users_file_has_to_have_him(
+    discharger: Discharger, user: str | None, answer: Answer
+) -> None:
+    """Another login may prove another name; the checker states it of nobody who is no user."""
+    request = Request({"type": "http", "state": {"user": user}})
+    check = session_checker(Users(discharger.users.path))
+    assert asyncio.run(check("is-authenticated-user", request)) == answer  # type: ignore[arg-type]
