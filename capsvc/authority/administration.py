@@ -13,7 +13,7 @@ from capsvc.config import Settings
 from capsvc.errors import RequestError
 from capsvc.grants import Audience, BakeryKey, Discharger, KeyInfo
 from capsvc.macaroon.thirdparty import key_text
-from capsvc.store.protocol import Store
+from capsvc.store.protocol import EPOCH, Store
 from capsvc.store.records import Minter
 from caveats import Vocabulary
 
@@ -54,7 +54,7 @@ class Administration(Office):
     def ready(self) -> None:
         """Return if decisions and writes can be made, else raise `RequestError` ``unavailable``."""
         self._view()
-        self._run(lambda tx, _now: tx.meta("epoch"))
+        self._run(lambda tx, _now: tx.meta(EPOCH))
 
     # Audiences and keys.
 

@@ -14,6 +14,7 @@ from capsvc.authority.credential import Credential, RequestContexts
 from capsvc.authority.decision import ADMINISTRATORS, Decider, with_prefix
 from capsvc.authority.declarations import declare, declared_anew
 from capsvc.authority.exchanging import Exchanging
+from capsvc.authority.feed import LIMIT, Covers, Feed, everything
 from capsvc.authority.installation import admin_token_path, open_installation
 from capsvc.authority.introspecting import introspect
 from capsvc.authority.listing import Listing
@@ -28,7 +29,7 @@ from capsvc.authority.view import View
 from capsvc.config import Settings
 from capsvc.decision.instants import seconds_of
 from capsvc.errors import Denied, RequestError, StartError
-from capsvc.grants import Fact, Grant, Introspection, Minted, Revocation, TokenRow, TokenTarget
+from capsvc.grants import Fact, FeedPage, Grant, Introspection, Minted, Revocation, TokenRow, TokenTarget
 from capsvc.secretfiles import write_new_secret
 from capsvc.store.protocol import Store, StoreUnavailable, Transaction
 from capsvc.store.records import Minter, TokenFilter
@@ -65,6 +66,7 @@ class Authority(Administration):
         self._revoking = Revoking(master, self._audit)
         self._requests = RequestContexts()
         self._listing = Listing(store, self._follower.view, self._now)
+        self._feed = Feed(store)
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock = time.time, make: bool = True) -> Self:
@@ -350,6 +352,28 @@ class Authority(Administration):
                 raise
             return
         self._run(lambda tx, now: self._revoking.token(tx, presented, now, None, by_holder=True))
+
+    # What others follow, who decide elsewhere.
+
+    def feed(self, *, after: str | None = None, limit: int = LIMIT, covers: Covers = everything) -> FeedPage:
+        """Return what was revoked or changed, in the order of the commits, at most ``limit`` entries.
+
+        ``after`` is the ``cursor`` of a page, None for the oldest entry kept, or ``"now"``. Entries of an audience that
+        is not covered are left out, so that a page may hold none though there is more.
+
+        Raises `RequestError`: ``cursor-gone`` where entries after that cursor may be missing, and for what is no cursor
+        of this database; ``unavailable``.
+        """
+        with as_request_error():
+            return self._feed.page(after, limit, covers)
+
+    def generation(self) -> int:
+        """Return a number that differs from before if anybody has written since, in whatever process; microseconds.
+
+        Raises `RequestError` ``unavailable``.
+        """
+        with as_request_error():
+            return self._store.generation()
 
     # The installation.
 

@@ -19,7 +19,7 @@ from capsvc.authority.seal import MASTER_KEY_OCTETS, MasterKey, SealError
 from capsvc.config import Settings
 from capsvc.errors import StartError
 from capsvc.secretfiles import OWNER_ONLY, remove_drafts, write_new_secret
-from capsvc.store.protocol import Store, StoreUnavailable, Transaction
+from capsvc.store.protocol import EPOCH, Store, StoreUnavailable, Transaction
 from capsvc.store.records import AudienceRecord
 from capsvc.store.sqlite import SqliteStore, is_empty
 
@@ -126,7 +126,7 @@ def _first_master_key(settings: Settings) -> MasterKey:
 def _fill(tx: Transaction, master: MasterKey, now: int) -> None:
     """Write what every installation has from the start."""
     tx.set_meta(MASTER_CHECK, master.seal(b"capsvc", "meta", MASTER_CHECK, "", "check"))
-    tx.set_meta("epoch", secrets.token_hex(8))
+    tx.set_meta(EPOCH, secrets.token_hex(8))
     tx.put_box_key(new_box_key(master, now))
     AuditLog(master).append(tx, at=now, action="init", target="capsvc")
     for name, max_ttl in ((DEFAULT_AUDIENCE, DEFAULT_MAX_TTL), (ADMINISTRATORS, ADMINISTRATORS_MAX_TTL)):

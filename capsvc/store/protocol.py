@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from capsvc.store.records import (
     AttributeRecord,
@@ -21,14 +21,19 @@ from capsvc.store.records import (
     Exchanged,
     ExchangeRecord,
     KeyRecord,
+    LogMarks,
+    LogPage,
     RemovedKeyRecord,
     TokenFilter,
     TokenRecord,
 )
 
-__all__ = ["Store", "StoreUnavailable", "Transaction"]
+__all__ = ["EPOCH", "Store", "StoreUnavailable", "Transaction"]
 
 T = TypeVar("T")
+
+EPOCH: Final = "epoch"
+"""The meta value that tells one life of a database from the next, after it was restored."""
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - it says what the store is
@@ -182,7 +187,11 @@ class Transaction(Protocol):
         ...
 
     def append_change(self, change: Change) -> None:
-        """Append an entry to the log."""
+        """Append an entry to the log, and number it: above every entry that there ever was.
+
+        Numbers are given while nobody else can write, so that they are in the order of the commits: whoever sees an
+        entry sees all below it, and nothing ever appears below an entry that was seen.
+        """
         ...
 
     def drop_change(self, seq: int) -> None:
@@ -209,7 +218,10 @@ class Transaction(Protocol):
         ...
 
     def sweep_changes(self, before: int, limit: int) -> int:
-        """Delete at most that many log entries kept until before that time; return how many."""
+        """Delete at most that many log entries kept until before that time; return how many.
+
+        The highest of their numbers is remembered: see `LogMarks`.
+        """
         ...
 
     def sweep_removed_keys(self, before: int, limit: int) -> int:
@@ -233,6 +245,14 @@ class Store(Protocol):
 
     def changes(self, after: int) -> list[Change]:
         """Return the log's entries above a sequence number, in commit order."""
+        ...
+
+    def log(self, after: int, limit: int) -> LogPage:
+        """Return at most that many of them, and where the log stood at that very moment."""
+        ...
+
+    def log_marks(self) -> LogMarks:
+        """Return where the log stands."""
         ...
 
     def audiences(self) -> list[AudienceRecord]:

@@ -16,6 +16,8 @@ __all__ = [
     "ExchangeRecord",
     "Exchanged",
     "KeyRecord",
+    "LogMarks",
+    "LogPage",
     "Minter",
     "RemovedKeyRecord",
     "TokenFilter",
@@ -191,6 +193,27 @@ class Change:
     name: str | None = None
     max_ttl: int | None = None
     seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogMarks:
+    """Where the log of changes stands at one moment.
+
+    ``epoch`` is another once the database was restored. ``head`` is the number of the newest entry that there ever was,
+    kept or not; ``swept`` that of the newest which a sweep deleted; both are 0 for none.
+    """
+
+    epoch: str
+    head: int
+    swept: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Entries of the log, oldest first, and where it stood when they were read."""
+
+    marks: LogMarks
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)

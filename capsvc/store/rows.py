@@ -16,6 +16,7 @@ from capsvc.store.records import (
     DischargerRecord,
     Exchanged,
     KeyRecord,
+    LogMarks,
     Minter,
     TokenRecord,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "discharger_of",
     "exchanged_of",
     "key_of",
+    "log_marks_of",
     "minter_of",
     "token_of",
     "whole",
@@ -57,6 +59,7 @@ _AUDIENCE_TYPES: Final = (str, int, int)
 _BOX_KEY_TYPES: Final = (bytes, str, int, bytes, bytes)
 _DISCHARGER_TYPES: Final = (str, str, bytes, int, _OCTETS, _NUMBER, int, bytes, int)
 _EXCHANGED_TYPES: Final = (str, str, int, bytes)
+_LOG_MARKS_TYPES: Final = (str, int, int)
 
 
 def _are(row: tuple[Any, ...], types: Iterable[type | tuple[type, ...]]) -> bool:
@@ -95,6 +98,13 @@ def change_of(row: tuple[Any, ...]) -> Change:
     if not _are(row, _CHANGE_TYPES):
         raise StoreUnavailable("an entry of the log is damaged")
     return Change(*row)
+
+
+def log_marks_of(row: tuple[Any, ...]) -> LogMarks:
+    """Return where the log stands from epoch, head and swept. Raises `StoreUnavailable` for a damaged one."""
+    if not _are(row, _LOG_MARKS_TYPES):
+        raise StoreUnavailable("the state of the log is damaged")
+    return LogMarks(*row)
 
 
 def audience_of(row: tuple[Any, ...]) -> AudienceRecord:

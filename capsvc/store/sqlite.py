@@ -1,7 +1,8 @@
 """The store on SQLite: WAL, ``synchronous=FULL``, one writer thread that commits for everybody who waits.
 
-Three connections: the writer's; one for following what changed, so that a decision never waits for a listing; one for
-listings. A beacon tells every process, in a fraction of a microsecond, that one of them has committed.
+Four connections: the writer's; one for following what changed, so that a decision never waits for a listing; one for
+listings; and one for the log as others follow it, who wait for no listing either. A beacon tells every process, in a
+fraction of a microsecond, that one of them has committed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,7 +24,7 @@ from capsvc.errors import StartError
 from capsvc.store.beacon import LOOK, Beacon
 from capsvc.store.groupcommit import GroupCommit
 from capsvc.store.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
-from capsvc.store.protocol import StoreUnavailable, Transaction
+from capsvc.store.protocol import EPOCH, StoreUnavailable, Transaction
 from capsvc.store.records import (
     AttributeRecord,
     AudienceRecord,
@@ -31,6 +33,8 @@ from capsvc.store.records import (
     Change,
     DischargerRecord,
     KeyRecord,
+    LogMarks,
+    LogPage,
     TokenFilter,
     TokenRecord,
 )
@@ -46,9 +50,10 @@ from capsvc.store.rows import (
     change_of,
     discharger_of,
     key_of,
+    log_marks_of,
     token_of,
 )
-from capsvc.store.transaction import SqliteTransaction
+from capsvc.store.transaction import LOG_SWEPT, SqliteTransaction
 
 __all__ = ["SqliteStore", "is_empty"]
 
@@ -57,12 +62,30 @@ T = TypeVar("T")
 BUSY_TIMEOUT: Final = 10.0  # seconds that a writer waits for another process's commit
 AUDIT_PAGE: Final = 1000  # audit lines read at once
 
+# Built from this package's own constants; every other value is bound.
+_CHANGES: Final = f"SELECT {CHANGE_COLUMNS} FROM changes WHERE seq > ? ORDER BY seq"  # noqa: S608
+_LOG_MARKS: Final = (
+    f"SELECT (SELECT value FROM meta WHERE name = '{EPOCH}'),"  # noqa: S608
+    " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0),"
+    f" coalesce((SELECT value FROM meta WHERE name = '{LOG_SWEPT}'), 0)"
+)
+
 
 def _connect(path: Path) -> sqlite3.Connection:
     # isolation_level=None: every transaction is one that we begin and end ourselves.
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Cursor]]:
+    """Read several times, of one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield connection.execute
+    finally:
+        connection.rollback()
 
 
 def is_empty(path: Path) -> bool:
@@ -107,10 +130,12 @@ class SqliteStore:
             _claim(self._writer, path)
             self._follower = _connect(path)
             self._lister = _connect(path)
+            self._teller = _connect(path)
         except sqlite3.Error as error:
             raise _cannot_open(path, error) from None
         self._following = threading.Lock()
         self._listing = threading.Lock()
+        self._telling = threading.Lock()
         self._beacon = Beacon(path)
         self._data_version = 0
         self._next_look = 0.0
@@ -150,8 +175,21 @@ class SqliteStore:
 
     def changes(self, after: int) -> list[Change]:
         """See `Store.changes`."""
-        query = f"SELECT {CHANGE_COLUMNS} FROM changes WHERE seq > ? ORDER BY seq"  # noqa: S608 - our own constant
-        return [change_of(row) for row in self._follow(query, (after,))]
+        return [change_of(row) for row in self._follow(_CHANGES, (after,))]
+
+    def log(self, after: int, limit: int) -> LogPage:
+        """See `Store.log`. Both reads are of one moment: what is swept in between would be missing unseen."""
+        try:
+            with self._telling, _snapshot(self._teller) as execute:
+                marks = execute(_LOG_MARKS).fetchone()
+                rows = execute(f"{_CHANGES} LIMIT ?", (after, limit)).fetchall()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+        return LogPage(log_marks_of(marks), tuple([change_of(row) for row in rows]))
+
+    def log_marks(self) -> LogMarks:
+        """See `Store.log_marks`."""
+        return log_marks_of(self._follow(_LOG_MARKS, ())[0])
 
     def audiences(self) -> list[AudienceRecord]:
         """See `Store.audiences`."""
@@ -214,7 +252,7 @@ class SqliteStore:
     def close(self) -> None:
         """See `Store.close`."""
         self._commits.close()
-        for connection in (self._lister, self._follower, self._writer):
+        for connection in (self._teller, self._lister, self._follower, self._writer):
             connection.close()
         self._beacon.close()
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 from capsvc.store.records import AttributeRecord, AudienceRecord, AuditRecord, Change, KeyRecord, TokenRecord
 from capsvc.store.rows import CHANGE_COLUMNS, TOKEN_COLUMNS, attribute_of, audience_of, change_of, key_of, token_of
 from capsvc.store.thirdparties import ThirdParties
 
-__all__ = ["SqliteTransaction"]
+__all__ = ["LOG_SWEPT", "SqliteTransaction"]
+
+LOG_SWEPT: Final = "log-swept"
+"""The meta value that says how far up the log a sweep has deleted entries: a sequence number."""
 
 # Built from this package's own constants; every value is bound.
 _CHANGES = f"SELECT {CHANGE_COLUMNS} FROM changes WHERE "  # noqa: S608
+_SWEEPABLE_CHANGES = "SELECT seq FROM changes WHERE keep_until < ? ORDER BY keep_until, seq LIMIT ?"
 _INSERT_CHANGE = (
     "INSERT INTO changes (kind, audience, at, keep_until, id, branch, path, presented, subject, before, kid, state,"
     " name, max_ttl) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -238,6 +242,13 @@ class SqliteTransaction(ThirdParties):
 
     def sweep_changes(self, before: int, limit: int) -> int:
         """See `Transaction.sweep_changes`."""
-        return self._execute(
-            "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE keep_until < ? LIMIT ?)", (before, limit)
-        ).rowcount
+        newest = self._number(f"SELECT max(seq) FROM ({_SWEEPABLE_CHANGES})", before, limit)  # noqa: S608
+        if newest is None:
+            return 0
+        swept = self._execute(f"DELETE FROM changes WHERE seq IN ({_SWEEPABLE_CHANGES})", (before, limit))  # noqa: S608
+        self._execute(
+            "INSERT INTO meta (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+            (LOG_SWEPT, newest),
+        )
+        return swept.rowcount
