@@ -5,7 +5,7 @@ from __future__ import annotations
 from capsvc.authority.credential import Credential
 from capsvc.authority.installation import DEFAULT_MAX_TTL
 from capsvc.authority.keeping import Keeping, audience_of, check_max_ttl, check_name, key_info
-from capsvc.authority.keypairs import PairKeeping, bakery_key
+from capsvc.authority.keypairs import PairKeeping
 from capsvc.authority.office import Clock, Office, as_request_error, can_exist
 from capsvc.authority.registering import KeyChange, NewDischarger, Registering, discharger_of
 from capsvc.authority.seal import MasterKey
@@ -165,9 +165,12 @@ class Administration(Office):
         self._run(lambda tx, now: self._registering.remove(tx, name, now, minter))
 
     def bakery_keys(self) -> tuple[BakeryKey, ...]:
-        """Return the installation's own key pairs' public halves, oldest first."""
+        """Return the installation's own key pairs' public halves, oldest first; no row that somebody altered.
+
+        Raises `RequestError` ``unavailable``.
+        """
         with as_request_error():
-            return tuple([bakery_key(record) for record in self._store.box_keys()])
+            return self._pairs.proved(self._store.box_keys())
 
     def add_bakery_key(self, *, credential: Credential | None = None) -> BakeryKey:
         """Make the key pair that is to be active next, so that dischargers can be told of it before.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -161,3 +163,13 @@ def test_a_genuine_row_around_another_secret() -> None:
         forged = replace(forged, mac=master.mac("box key state", message))
         with pytest.raises(SealError):
             open_pair(master, forged)
+
+
+def test_no_altered_pair_is_shown(office: Any) -> None:
+    """A public key that somebody put into a row is nobody's to trust: none is told at all."""
+    assert len(office.authority.bakery_keys()) == 1
+    with closing(sqlite3.connect(office.settings.database_path)) as database, database:
+        database.execute("UPDATE box_keys SET public = ?", (bytes(32),))
+    with pytest.raises(RequestError) as refused:
+        office.authority.bakery_keys()
+    assert refused.value.code == "unavailable"
