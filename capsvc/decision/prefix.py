@@ -38,6 +38,7 @@ FAMILIES: Final = 10_000  # identifiers of which something is confirmed
 OF_FAMILY: Final = 8  # confirmed tokens of one identifier
 YOUNG: Final = 4096  # tokens whose reading is remembered by their text; twice as many at most
 REMEMBERED_OCTETS: Final = 4096  # of one token's text
+CONTEXTS: Final = 16  # that are remembered with one of these
 NEVER: Final = 10**12  # seconds: no max_ttl that counts
 
 
@@ -72,6 +73,8 @@ class _Narrowed:
     revoked_keys: Mapping[str, float]
     grant: Grant | None = None
     expires_at: int = 0
+    allowed: set[object] = field(default_factory=set)
+    """Contexts, with the types of their values, for which steps 7 and 8 found nothing; only where no clock is asked."""
 
     @property
     def key_revoked(self) -> bool:
@@ -150,7 +153,7 @@ class PrefixDecider:
         reading = known.reading
         check_revocation(known, reading, self.revocations)
         expires_at = check_time(known, reading, known.confirmed.max_ttl, now)
-        check_caveats(reading.open_checks, context_values(context, reading, known.vocabulary, now))
+        _check_context(known, context, now)
         if known.grant is None or known.expires_at != expires_at:
             known.grant, known.expires_at = grant_of(known, reading, expires_at), expires_at
         return known.grant
@@ -202,6 +205,25 @@ class PrefixDecider:
         if len(self._young) >= YOUNG:
             self._old, self._young = self._young, {}
         self._young[bundle] = known
+
+
+def _check_context(known: _Narrowed, context: Mapping[str, object], now: float) -> None:
+    """Steps 7 and 8, which say the same of the same token and the same context, the clock aside. Raises `Denied`."""
+    reading = known.reading
+    key: object = None
+    if not reading.asks_clock:
+        try:
+            # 1, 1.0 and True are equal, and mean different things.
+            key = (*context.items(), *map(type, context.values()))
+            if key in known.allowed:
+                return
+        except (TypeError, AttributeError):  # a value that is no text and no number, or no mapping at all
+            key = None
+    check_caveats(reading.open_checks, context_values(context, reading, known.vocabulary, now))
+    if key is not None:
+        if len(known.allowed) >= CONTEXTS:
+            known.allowed.clear()
+        known.allowed.add(key)
 
 
 def _shown_max_ttl(reading: Reading, expires_at: int, issued_at: int) -> int:
