@@ -105,9 +105,7 @@ def test_third_parties_are_for_the_authority(edge: Any, office: Any) -> None:
 
 @pytest.mark.parametrize(("offset", "outcome"), [(-1, "allowed"), (0, "expired"), (1, "expired")])
 @pytest.mark.parametrize("ends", ["issuer", "holder", "max_ttl"])
-def test_it_ends_when_the_authority_says(
-    edge: Any, office: Any, instant: Any, ends: str, offset: int, outcome: str
-) -> None:
+def test_it_ends_when_the_authority_says(edge: Any, instant: Any, ends: str, offset: int, outcome: str) -> None:
     """By the issuer's bound, by a holder's, or by the audience's longest lifetime, which only the answer tells."""
     office = edge.office
     token = office.mint(ttl=60 if ends == "issuer" else 3600)
