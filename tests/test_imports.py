@@ -26,6 +26,7 @@ ARROWS = {
     "capsvc.config": {"capsvc.config_checks"},
     "capsvc.store": set(),
     "capsvc.wire": set(),
+    "capsvc.web": {"capsvc.wire"},
     "capsvc.decision": {"capsvc.macaroon", "caveats"},
     "capsvc.authority": {
         "capsvc.config",
@@ -50,6 +51,19 @@ ARROWS = {
         "capsvc.config",
         "capsvc.macaroon",
         "capsvc.secretfiles",
+        "capsvc.web",
+        "capsvc.wire",
+        "caveats",
+    },
+    "capsvc.asgi": {
+        "capsvc.addresses",
+        "capsvc.authority",
+        "capsvc.client",
+        "capsvc.config",
+        "capsvc.decision",
+        "capsvc.macaroon",
+        "capsvc.token",
+        "capsvc.web",
         "capsvc.wire",
         "caveats",
     },
@@ -73,7 +87,9 @@ EVERYBODYS = {"capsvc.errors", "capsvc.grants"}
 """Plain values and exceptions, which import nothing."""
 
 DRIVERS = {
-    "starlette": {"capsvc.discharge", "capsvc.http"},
+    "starlette": {"capsvc.asgi", "capsvc.discharge", "capsvc.http", "capsvc.web"},
+    "fastapi": {"capsvc.asgi"},
+    "anyio": {"capsvc.asgi"},
     "uvicorn": {"capsvc.http"},
     "h11": {"capsvc.http"},
     "httptools": {"capsvc.http"},
@@ -84,7 +100,7 @@ DRIVERS = {
     "sqlite_utils": {"capsvc.store"},
     "jinja2": {"capsvc.discharge"},
     "argon2": {"capsvc.discharge"},
-    "msgspec": {"capsvc.http", "capsvc.wire"},
+    "msgspec": {"capsvc.http", "capsvc.web", "capsvc.wire"},
     "pymacaroons": {"capsvc.macaroon"},
     "nacl": {"capsvc.macaroon", "capsvc.authority"},
 }

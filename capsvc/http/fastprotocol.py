@@ -7,9 +7,9 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from capsvc.http.logs import MAX_HEADER_BYTES
 from capsvc.http.protocols import MAX_HEAD_BYTES, Deadline, Overlong, WrongHost, admit, header_bytes, refuse
 from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS
+from capsvc.web.problems import MAX_HEADER_BYTES
 
 __all__ = ["BoundedHttpTools"]
 

@@ -20,14 +20,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from capsvc.http.answers import Header, send_answer
-from capsvc.http.problems import Problem, internal_error, problem_answer
+from capsvc.http.problems import internal_error, problem_answer
+from capsvc.web.problems import MAX_HEADER_BYTES, PER_HEADER, headers_too_large
 
-__all__ = ["MAX_HEADER_BYTES", "AccessLog", "headers_too_large", "new_request_id", "places"]
+__all__ = ["AccessLog", "new_request_id", "places"]
 
-MAX_HEADER_BYTES: Final = 65_536
-"""All header fields of a request, names, values, colons and line ends; past it 431."""
-
-PER_HEADER: Final = 4  # ": " and the line end
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 CLOSED_BY_CALLER: Final = 499  # nginx's number for a caller that hung up; never sent
@@ -41,13 +38,6 @@ _process: str = os.urandom(6).hex()
 def new_request_id() -> str:
     """An id that no other request of any worker has: it is no secret and authorises nothing."""
     return f"{_process}-{next(_numbers):x}"
-
-
-def headers_too_large() -> Problem:
-    """What a request with over `MAX_HEADER_BYTES` of headers is answered; its connection is closed."""
-    return Problem(
-        431, "too-large", "The request's headers are over 64 KiB in all.", headers=((b"connection", b"close"),)
-    )
 
 
 class AccessLog:

@@ -21,8 +21,9 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from capsvc.http.answers import Answer
-from capsvc.http.logs import MAX_HEADER_BYTES, PER_HEADER, headers_too_large, new_request_id
+from capsvc.http.logs import new_request_id
 from capsvc.http.problems import Problem, problem_answer
+from capsvc.web.problems import MAX_HEADER_BYTES, PER_HEADER, headers_too_large
 
 __all__ = [
     "MAX_FILES",

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from capsvc.http.logs import MAX_HEADER_BYTES, AccessLog
+from capsvc.http.logs import AccessLog
+from capsvc.web.problems import MAX_HEADER_BYTES
 
 NOON = 1_795_348_800  # 2026-11-22T12:00:00Z
 LINE = re.compile(r"2026-11-22T12:00:00Z (\S+) (\S+) (\d+) \d+\.\dms (\S+)\n")

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from capsvc.http import protocols
-from capsvc.http.logs import MAX_HEADER_BYTES, PER_HEADER
+from capsvc.web.problems import MAX_HEADER_BYTES, PER_HEADER
 
 PARSERS = ["capsvc.http.fastprotocol:BoundedHttpTools", "capsvc.http.protocols:BoundedH11"]
 FIXED = b"host: x\r\n"
