@@ -17,7 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,16 @@ from capsvc.authority.seal import MasterKey
 from capsvc.client import Client, ServiceError
 from capsvc.config import SettingsError
 from capsvc.errors import RequestError, StartError
+from capsvc.macaroon.build import bind
+from capsvc.macaroon.bundle import split
 from capsvc.macaroon.chain import compute
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, decode, encode
 from capsvc.macaroon.identifier import Identifier, parse
+from capsvc.macaroon.thirdparty import Channel, KeyPair, key_text, read_parties
 from capsvc.store.sqlite import SqliteStore
 from caveats import CaveatError
+
+from ..http.conftest import Party  # noqa: TID252 - a third party asks and answers in one way
 
 ROOT = Path(__file__).parents[2]
 CONFIG = '[attributes.floor]\ntype = "integer"\n[attributes.tenant]\ntype = "word"\nfact = true\n'
@@ -104,7 +109,9 @@ class Run:
         self.tokens: list[str] = []
         self.answers: dict[str, bytes] = {}
         self.outputs: dict[str, bytes] = {}
-        self.boxed: list[bytes] = []
+        self.parties = (Party("login"), Party("till"))
+        self.between: dict[str, bytes] = {}
+        """What only issuer, discharger or holder may see of discharges."""
 
     @property
     def data_dir(self) -> Path:
@@ -175,6 +182,69 @@ def use(run: Run) -> None:
             run.keep(connection, "GET", path, headers(run))
         narrowed_admin = run.narrowed(run.service.admin, "for.audience = photos")
         run.keep(connection, "GET", "/v1/tokens", {"authorization": f"Bearer {narrowed_admin}"})
+
+
+CONDITION = "account 4711 at the bank round the corner"
+
+
+def third_parties(run: Run) -> None:
+    """Everything that is done with them: registered, asked, their answers presented and exchanged, changed, removed."""
+    login, till = run.parties
+    with closing(run.service.connect()) as connection:
+
+        def keep(method: str, path: str, body: object = b"") -> None:
+            run.keep(connection, method, path, headers(run), body if isinstance(body, bytes) else _json(body))
+
+        for party in run.parties:
+            keep("POST", "/v1/dischargers", party.body)
+        minted = run.mint(
+            connection, third_party=[login.asks(CONDITION, "username"), till.asks(f"paid for {CONDITION}")]
+        )
+        narrowed = run.narrowed(minted["token"], "floor = 1")
+        discharges = [*login.discharges(narrowed, username="ada"), *till.discharges(narrowed)]
+        bundle = bind(decode(narrowed), discharges)
+        run.between |= between(run.parties, discharges, bundle)
+        assert CONDITION.encode() in run.between["condition 1"]
+        for token in (narrowed, bundle, f"{bundle}~{bundle.partition('~')[2]}", f"{narrowed}~{encode(discharges[0])}"):
+            for more in ({}, {"context": {"floor": 1}, "explain": True, "prefix": True}):
+                keep("POST", "/v1/verify", {"token": token, "audience": "default", **more})
+            if token != bundle:
+                keep("POST", "/v1/exchange", {"token": token})
+        status, exchanged = connection.ask("POST", "/v1/exchange", {"token": bundle})
+        assert status == 201, exchanged
+        run.tokens.append(exchanged["token"])
+        for path in ("", "/rotate", "/rotate"):
+            keep("POST", f"/v1/bakery-keys{path}")
+        keep("PATCH", "/v1/dischargers/login", {"next_public_key": key_text(KeyPair.generate().public)})
+        for path in ("/v1/dischargers", "/v1/dischargers/login", "/v1/bakery-keys", f"/v1/tokens/{minted['id']}"):
+            keep("GET", path)
+        keep("DELETE", "/v1/dischargers/till")
+        keep("POST", "/v1/verify", {"token": bundle, "audience": "default", "explain": True})
+
+
+def between(parties: Sequence[Party], discharges: list[UnverifiedMacaroon], bundle: str) -> dict[str, bytes]:
+    """What of a bundle is secret: questions, root keys, every MAC of the answers, the answers, bound and not."""
+    known: dict[str, bytes] = {}
+    for number, (discharge, bound) in enumerate(zip(discharges, bundle.split("~")[1:], strict=True)):
+        _, first_party = read_parties(discharge.identifier)
+        sealed = Channel.of_third_party(parties[number].pair, first_party).open(discharge.identifier)
+        assert sealed is not None
+        chain_key = derived(sealed.root_key)
+        known |= {
+            f"condition {number}": sealed.condition,
+            f"root key {number}": sealed.root_key,
+            f"derived root key {number}": chain_key,
+            f"discharge {number}": encode(discharge).encode(),
+            f"bound discharge {number}": bound.encode(),
+            f"binding {number}": decode(bound).signature,
+        }
+        for point, mac in enumerate(compute(chain_key, discharge)):
+            known[f"MAC {point} of discharge {number}"] = mac
+    return known
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
 
 
 REFUSALS = (Denied, RequestError, CaveatError, TokenError, ServiceError, SettingsError)
@@ -274,6 +344,25 @@ def misuse(run: Run) -> None:
     for path in (f"/v1/tokens/{token}", f"/v1/tokens?subject={quote(token)}", f"/v1/tokens?after={token}", f"/{admin}",
                  f"/v1/tokens?{admin}=1", f"/healthz?token={token}", f"/v1/verify/{token}"):  # fmt: skip
         cases += [(method, path, b"", {"authorization": bearer}) for method in ("GET", "POST", "PUT")]
+    for path in ("/v1/exchange", "/v1/dischargers"):
+        for body in (
+            {"token": altered},
+            {"token": token + "="},
+            {"token": [token]},
+            {"name": token, "location": admin, "public_key": token},
+            {"name": "x", "location": token, "public_key": token[:44]},
+            {"name": "x", "location": f"https://{token[:60]}@x", "public_key": run.parties[0].public_key},
+            token,
+            {admin: token},
+        ):
+            cases.append(("POST", path, json.dumps(body).encode(), {"authorization": bearer, "content-type": kind}))
+    cases += [
+        ("PATCH", "/v1/dischargers/login", json.dumps({"public_key": token}).encode(), {
+            "authorization": bearer, "content-type": kind}),
+        ("DELETE", f"/v1/dischargers/{token}", b"", {"authorization": bearer}),
+        ("POST", "/v1/bakery-keys", token.encode(), {"authorization": bearer}),
+        ("POST", "/v1/bakery-keys/rotate", b"", {"authorization": f"Bearer {altered}"}),
+    ]  # fmt: skip
     for method, path, body, sent in cases:
         with closing(run.service.connect()) as connection, suppress(OSError):
             run.keep(connection, method, path, sent, body)
@@ -290,6 +379,7 @@ def command_line(run: Run) -> None:
         (("admin-token",), None),
         (("attenuate", "--caveat", "action = read"), token),
         (("convert", "--to", "v1"), token),
+        (("exchange",), token),
     ]
     for arguments, given in good:
         done = capsvc(run, *arguments, given=given)
@@ -323,6 +413,13 @@ def command_line(run: Run) -> None:
         (("tokens", "show", token), None),
         (("audiences", "list", "--json"), None),
         (("keys", "list"), None),
+        (("dischargers", "list"), None),
+        (("dischargers", "set", "login", "--next-public-key", token[:44]), None),
+        (("dischargers", "remove", token), None),
+        (("exchange",), token + "="),
+        (("discharge", "--no-browser"), token),
+        (("discharge", "--no-browser"), token[:-4] + "AAAA"),
+        (("mint", "--ttl", "1h", "--third-party", f"{token}={admin}"), None),
         (("check", token), None),
         ((token,), None),
         (("--" + admin,), None),
@@ -357,11 +454,15 @@ def all_secrets(run: Run) -> dict[str, bytes]:
     """Every secret of the run: keys, what is sealed, tokens, and the MAC at each point of each token's chain."""
     master_octets = (run.data_dir / "master.key").read_bytes()
     master = MasterKey(master_octets)
-    known = {"the master key": master_octets}
+    known = {"the master key": master_octets, **run.between}
     with closing(SqliteStore(run.data_dir / "capsvc.db")) as store:
         keys = {record.kid: open_key(master, record) for record in store.signing_keys()}
         for number, box in enumerate(store.box_keys()):
-            known[f"box key {number}"] = master.open(box.secret, "box_keys", box.public.hex(), "", "private key")
+            private = master.open(box.secret, "box_keys", box.public.hex(), "", "private key")
+            known[f"box key {number}"] = private
+            for party in run.parties:
+                shared = KeyPair(private).box(party.pair.public).shared_key()
+                known[f"what box key {number} shares with {party.name}"] = bytes(shared)
     for name, key in keys.items():
         known[f"key {name}"] = key.root
         known[f"derived key {name}"] = derived(key.root)
@@ -391,6 +492,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, service_class: Callable[..., A
         service.start()
         done = Run(service)
         use(done)
+        third_parties(done)
         misuse(done)
         command_line(done)
         done.answers |= {f"{name} while it ran": content for name, content in written(done).items()}
@@ -413,6 +515,10 @@ def test_no_secret_is_written_answered_or_shown(run: Run, tell: Callable[[str], 
         b'"verdicts":[{',
         b'"kind":"branch"',
         b'"code":"malformed"',
+        b'"declared":{"login":{"username":"ada"}}',
+        b'"code":"discharge-missing"',
+        b'"code":"discharge-unused"',
+        b'"state":"retiring"',
         b"401",
     ):
         assert said in answered, said
@@ -442,7 +548,24 @@ def test_no_secret_is_in_the_repr_of_any_public_value(run: Run) -> None:
         shown += [authority.target_of(minted.token), authority.revoke(token=minted.token), authority.public_key]
         shown += [authority._follower.view().keys, authority._follower._master, AuditLog(authority._follower._master)]
         shown += [authority._decider.presenter.present(minted.token), authority._store, list(authority._store.audit())]
+        login = run.parties[0]
+        asking = authority.mint(audience="default", ttl=600, third_party=[login.asks(CONDITION, "username")]).token
+        discharges = login.discharges(asking, username="ada")
+        bundle = bind(decode(asking), discharges)
+        known |= {f"{name}, here": secret for name, secret in between([login], discharges, bundle).items()}
+        registry = authority._follower.view().registry
+        question = registry.seal(registry.dischargers[0], CONDITION)
+        known["a root key, here"] = question[0].root_key
+        shown += [authority.authorize(bundle, audience="default", explain=True), authority.exchange(bundle), registry]
+        shown += [registry.pairs, list(registry._channels.values()), question, authority.dischargers()]
+        shown += [authority.bakery_keys(), authority._decider.presenter.present(bundle), discharges, split(bundle)]
         for fail in (
+            lambda: authority.authorize(asking, audience="default"),
+            lambda: authority.authorize(f"{bundle}~{bundle.partition('~')[2]}", audience="default"),
+            lambda: authority.exchange(f"{asking}~{encode(discharges[0])}"),
+            lambda: authority.mint(audience="default", ttl=1, third_party=[{"location": token, "condition": token}]),
+            lambda: authority.add_discharger(name=token, location=token, public_key=token),
+            lambda: authority.set_discharger("login", public_key=token[:44]),
             lambda: authority.authorize(minted.token, audience="default"),
             lambda: authority.authorize(token, audience=token),
             lambda: authority.authorize(token[:-4] + "AAAA", audience="default"),
@@ -560,8 +683,8 @@ def test_nothing_in_it_can_be_presented_or_minted_with(run: Run, loot: Path) -> 
         completed = 0
         for token_id, key_id, issued_at, caveats in rows:
             told = tuple(RawCaveat(text.encode()) for text in caveats.split("\n"))
-            name = Identifier(key_id, token_id, issued_at, len(told)).encode()
             whole = genuine.get(token_id)
+            name = Identifier(key_id, token_id, issued_at, len(told)).encode() if whole is None else whole.identifier
             if whole is not None and len(whole.caveats) == len(told):
                 text = encode(UnverifiedMacaroon(b"l", name, told, whole.signature))
                 assert outcome(authority, text, audiences[key_id]) in {"allowed", "revoked"}
