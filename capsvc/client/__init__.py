@@ -27,7 +27,7 @@ from capsvc.client import calls
 from capsvc.client.connection import AsyncConnection, Connection
 from capsvc.client.errors import DischargeError, ServiceError
 from capsvc.errors import Denied
-from capsvc.grants import Fact, Grant, Minted, Revocation
+from capsvc.grants import Fact, Grant, Introspection, Minted, Revocation
 
 if TYPE_CHECKING:
     from capsvc.client.auth import CapabilityAuth
@@ -140,6 +140,23 @@ class Client:
         """
         call = calls.authorize_call(bundle, audience=audience, context=context, explain=explain, prefix=prefix)
         return calls.read_grant(self._connection.call(call), audience)
+
+    def introspect(
+        self, token: str, *, audience: str | None = None, context: Mapping[str, object] | None = None
+    ) -> Introspection:
+        """What a token is good for (RFC 7662): ``active`` if the service would allow a request with this ``context``.
+
+        But caveats on ``action`` alone need no value: what they leave is the ``scope``. Without ``audience`` it is the
+        one that the credential is bounded to, else ``default``. The context's values travel as text, so that a whole
+        number and its digits are the same.
+
+        Raises:
+            ServiceError: there is no answer.
+            TypeError: for a value of the context that is neither text nor a whole number.
+
+        """
+        call = calls.introspect_call(token, audience=audience, context=context)
+        return calls.read_introspection(self._connection.call(call), audience)
 
     def exchange(self, bundle: str) -> Minted:
         """A token without third-party caveats for a bundle that has its discharges, as restricted as the bundle is.
@@ -257,6 +274,23 @@ class AsyncClient:
         """
         call = calls.authorize_call(bundle, audience=audience, context=context, explain=explain, prefix=prefix)
         return calls.read_grant(await self._connection.call(call), audience)
+
+    async def introspect(
+        self, token: str, *, audience: str | None = None, context: Mapping[str, object] | None = None
+    ) -> Introspection:
+        """What a token is good for (RFC 7662): ``active`` if the service would allow a request with this ``context``.
+
+        But caveats on ``action`` alone need no value: what they leave is the ``scope``. Without ``audience`` it is the
+        one that the credential is bounded to, else ``default``. The context's values travel as text, so that a whole
+        number and its digits are the same.
+
+        Raises:
+            ServiceError: there is no answer.
+            TypeError: for a value of the context that is neither text nor a whole number.
+
+        """
+        call = calls.introspect_call(token, audience=audience, context=context)
+        return calls.read_introspection(await self._connection.call(call), audience)
 
     async def exchange(self, bundle: str) -> Minted:
         """A token without third-party caveats for a bundle that has its discharges, as restricted as the bundle is.

@@ -12,14 +12,16 @@ from capsvc import wire
 from capsvc.client.errors import ServiceError
 from capsvc.client.messages import Answer, Call, unreadable
 from capsvc.errors import STATUS, Denied
-from capsvc.grants import Fact, Grant, Minted, Revocation
+from capsvc.grants import Fact, Grant, Introspection, Minted, Revocation
 
 __all__ = [
     "authorize_call",
     "denials_of_exchange",
     "exchange_call",
+    "introspect_call",
     "mint_call",
     "read_grant",
+    "read_introspection",
     "read_minted",
     "read_revocation",
     "revoke_call",
@@ -88,6 +90,23 @@ def read_grant(answer: Answer, audience: str) -> Grant:
     if answer.status != HTTPStatus.OK or grant.audience != audience:
         raise unreadable(answer.status)
     return grant
+
+
+def introspect_call(token: str, *, audience: str | None, context: Mapping[str, object] | None) -> Call:
+    """Ask what a token is good for. Raises `TypeError` for a context that no form can hold."""
+    form = wire.introspection_form(token, audience=audience, context=context)
+    return Call("POST", "/v1/introspect", form=form)
+
+
+def read_introspection(answer: Answer, audience: str | None) -> Introspection:
+    """What the token is good for, for the audience that was asked about, if one was. Raises `ServiceError`."""
+    try:
+        found = wire.read_introspection(answer.value)
+    except ValueError:
+        raise unreadable(answer.status) from None
+    if answer.status != HTTPStatus.OK or (found.active and audience not in {None, found.audience}):
+        raise unreadable(answer.status)
+    return found
 
 
 def exchange_call(bundle: str) -> Call:

@@ -75,10 +75,11 @@ class _Base:
         headers = {}
         if self._credential is not None and not call.anonymous:
             headers["authorization"] = f"Bearer {self._credential}"
+        content = None
         body = encode_body(call)
         if body is not None:
-            headers["content-type"] = "application/json"
-        return {"method": call.method, "url": self.origin.base + call.path, "headers": headers, "content": body}
+            headers["content-type"], content = body
+        return {"method": call.method, "url": self.origin.base + call.path, "headers": headers, "content": content}
 
     def _body(self, response: httpx.Response) -> Body:
         return Body(response.status_code, response.headers.get("content-encoding"), self._timeout)

@@ -6,6 +6,7 @@ may be something else: bounded, JSON without repeated names, of the media type t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, NoReturn
+from urllib.parse import urlencode
 
 from capsvc.client.errors import ServiceError
 from capsvc.macaroon.encoding import printable
@@ -45,6 +47,8 @@ class Call(NamedTuple):
     body: Mapping[str, object] | None = None
     anonymous: bool = False
     """Send no credential."""
+    form: Mapping[str, str] | None = None
+    """A form, in the place of ``body``, which is JSON."""
 
 
 class Answer(NamedTuple):
@@ -54,14 +58,18 @@ class Answer(NamedTuple):
     value: Any
 
 
-def encode_body(call: Call) -> bytes | None:
-    """The request's body in octets.
+def encode_body(call: Call) -> tuple[str, bytes] | None:
+    """The request's body, its media type and its octets.
 
     Raises:
         ValueError, TypeError: for a value that JSON does not have.
 
     """
-    return None if call.body is None else json.dumps(call.body, allow_nan=False, separators=(",", ":")).encode("ascii")
+    if call.form is not None:
+        return "application/x-www-form-urlencoded", urlencode(call.form).encode("ascii")
+    if call.body is None:
+        return None
+    return "application/json", json.dumps(call.body, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class Body:
@@ -102,7 +110,7 @@ def read_answer(status: int, content_type: str, octets: bytes) -> Answer:
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if status >= HTTPStatus.BAD_REQUEST:
-        _refused(status, _json(status, octets) if media_type == "application/problem+json" else None)
+        _refused(status, _problem(status, media_type, octets))
     if status == HTTPStatus.NO_CONTENT:
         return Answer(status, None)
     if status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
@@ -118,11 +126,22 @@ def unreadable(status: int) -> ServiceError:
     return ServiceError(status, "bad-answer", "the answer is not a capsvc service's")
 
 
+def _problem(status: int, media_type: str, octets: bytes) -> object:
+    """What a refusal says: RFC 9457's problem or, where OAuth's clients ask, RFC 6749's error; else None."""
+    if media_type == "application/problem+json":
+        return _json(status, octets)
+    with contextlib.suppress(ValueError):
+        value = read_json(octets) if media_type == "application/json" else None
+        if isinstance(value, dict) and isinstance(value.get("error"), str):
+            return value
+    return None
+
+
 def _refused(status: int, problem: object) -> NoReturn:
     code, message, caveat = None, None, None
     if isinstance(problem, dict):
         code = problem.get("code")
-        message = problem.get("detail") or problem.get("title")
+        message = problem.get("detail") or problem.get("error_description") or problem.get("title")
         caveat = problem.get("caveat")
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         code = "unavailable" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "bad-answer"

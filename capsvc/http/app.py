@@ -21,17 +21,23 @@ from capsvc.http.audiences import Audiences
 from capsvc.http.bakerykeys import BakeryKeys
 from capsvc.http.budget import BodyBudget
 from capsvc.http.dischargers import Dischargers
+from capsvc.http.forwardauth import METHODS, ForwardAuth
+from capsvc.http.introspect import Introspect
 from capsvc.http.lines import LineWriter
 from capsvc.http.logs import AccessLog
 from capsvc.http.meta import Meta
+from capsvc.http.oauth import oauth_answer
 from capsvc.http.problems import Problem, internal_error, problem_answer
 from capsvc.http.resource import Resource
-from capsvc.http.revocations import Revocations, oauth_answer
+from capsvc.http.revocations import Revocations
 from capsvc.http.service import Service
 from capsvc.http.tokens import Tokens
 from capsvc.http.verify import Verify
 
 __all__ = ["create_app", "resources"]
+
+HOT: Final = 3
+"""Routes that are asked all the time: verify, forward-auth, introspect."""
 
 _NOT_FOUND: Final = problem_answer(Problem(404, "not-found"))
 
@@ -75,10 +81,10 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
 
 
 class _Application(Starlette):
-    """Starlette with the access log around everything, and a short way to the hot route.
+    """Starlette with the access log around everything, and a short way to the hot routes.
 
-    The way round Starlette's own layers, which cost as much as a decision, is the same `Resource` that hangs first in
-    the list of routes. An embedding program's middleware, if there is any, stays around it.
+    The way round Starlette's own layers, which cost as much as a decision, is the same `Resource` that hangs among the
+    first in the list of routes. An embedding program's middleware, if there is any, stays around it.
     """
 
     log: LineWriter
@@ -87,32 +93,33 @@ class _Application(Starlette):
         """See ``Starlette.build_middleware_stack``."""
         stack = super().build_middleware_stack()
         if not self.user_middleware:
-            stack = _short_way(self.routes[0], stack)
+            stack = _short_way(self.routes[:HOT], stack)
         return AccessLog(stack, stream=cast("TextIO", self.log))  # of a stream it needs no more
 
 
-def _short_way(route: BaseRoute, otherwise: ASGIApp) -> ASGIApp:
+def _short_way(routes: list[BaseRoute], otherwise: ASGIApp) -> ASGIApp:
     """Go to a route without parameters when the path is its path; a mounted application has longer ones."""
-    assert isinstance(route, Route)  # noqa: S101 - for the type checker: `resources` makes nothing else
-    path, hot = route.path, route.app
+    hot = {route.path: route.app for route in routes if isinstance(route, Route)}
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == path:
-            await hot(scope, receive, send)
-        else:
-            await otherwise(scope, receive, send)
+        found = hot.get(scope["path"]) if scope["type"] == "http" else None
+        await (otherwise if found is None else found)(scope, receive, send)
 
     return dispatch
 
 
 def resources(service: Service) -> list[Resource]:
-    """Every path, the hot one first: routes are tried in order."""
+    """Every path, the `HOT` ones first: routes are tried in order."""
     verify, tokens, revocations = Verify(service), Tokens(service), Revocations(service)
     audiences, dischargers, bakery_keys = Audiences(service), Dischargers(service), BakeryKeys(service)
-    meta = Meta(service)
+    introspect, forward_auth, meta = Introspect(service), ForwardAuth(service), Meta(service)
     budget = BodyBudget()  # one for all
     return [
         Resource("/v1/verify", {"POST": verify.one}, budget),
+        Resource(
+            "/v1/forward-auth", dict.fromkeys(METHODS, forward_auth.decide), budget, otherwise=forward_auth.decide
+        ),
+        Resource("/v1/introspect", {"POST": introspect.introspect}, budget, oauth_answer),
         Resource("/v1/verify/batch", {"POST": verify.batch}, budget),
         Resource("/v1/tokens", {"GET": tokens.list, "POST": tokens.mint}, budget),
         Resource("/v1/tokens/{id}", {"GET": tokens.show}, budget),
@@ -135,6 +142,7 @@ def resources(service: Service) -> list[Resource]:
         Resource("/readyz", {"GET": meta.ready}, budget),
         Resource("/openapi.json", {"GET": meta.openapi}, budget),
         Resource("/.well-known/capsvc", {"GET": meta.about}, budget),
+        Resource("/.well-known/oauth-authorization-server", {"GET": meta.oauth}, budget),
     ]
 
 

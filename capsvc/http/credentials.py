@@ -11,14 +11,15 @@ from capsvc.http.targets import Target
 __all__ = ["admit", "admit_unbounded", "covers", "permit"]
 
 
-def admit(authority: Authority, request: Incoming, action: str) -> Credential:
+def admit(authority: Authority, request: Incoming, action: str, bundle: str | None = None) -> Credential:
     """Decide about the request's credential for that permission: every caveat of it but ``for.…``.
 
-    Of the request, ``method`` and ``path`` are in the context and nothing else. Raises `Problem` 401 or 403.
+    Of the request, ``method`` and ``path`` are in the context and nothing else. The credential is ``bundle``, where it
+    came in another way than most. Raises `Problem` 401 or 403.
     """
     context = {"action": action, "method": request.method, "path": request.path}
     try:
-        return authority.authenticate(request.credential(), context=context)
+        return authority.authenticate(request.credential() if bundle is None else bundle, context=context)
     except Denied as denied:
         raise of_denial(denied) from None
 

@@ -30,9 +30,10 @@ _Shape = TypeVar("_Shape", bound=Shape)
 class Incoming:
     """A request: ``.method``, ``.path`` (normal form, without the query), ``.parameters`` of the path."""
 
-    __slots__ = ("_budget", "_given", "_headers", "_query", "_receive", "method", "parameters", "path")
+    __slots__ = ("_budget", "_given", "_headers", "_query", "_receive", "_scope", "method", "parameters", "path")
 
     def __init__(self, scope: Scope, receive: Receive, path: str, budget: BodyBudget) -> None:
+        self._scope = scope
         self.method: str = scope["method"]
         self.path = path
         self.parameters: Mapping[str, str] = scope.get("path_params", {})
@@ -121,16 +122,35 @@ class Incoming:
         if b"content-encoding" in self._given:
             raise Problem(415, "media-type", "A compressed body is not read.")
 
+    @property
+    def peer(self) -> str | None:
+        """The address at the other end of the socket; None where the server does not tell."""
+        client = self._scope.get("client")
+        return client[0] if client else None
+
+    def header(self, name: bytes) -> list[str]:
+        """The values of every header of that name (lower-case), in order; each octet is a character."""
+        return [value.decode("latin-1") for given, value in self._scope["headers"] if given == name]
+
     def require_credential(self) -> None:
         """Raises `Problem`: 401 when no Bearer credential came, 400 when there are two Authorization headers."""
-        if self._twice(b"authorization"):
-            raise Problem(400, "bad-request", "There are two Authorization headers.")
-        if self._given.get(b"authorization", b"").partition(b" ")[0].lower() != b"bearer":
+        if self.scheme() != b"bearer":
             raise Problem(401, "credential-missing")
 
+    def scheme(self) -> bytes:
+        """How a credential came, in lower case; empty where none did. Raises `Problem` 400 when there are two."""
+        if self._twice(b"authorization"):
+            raise Problem(400, "bad-request", "There are two Authorization headers.")
+        return self._given.get(b"authorization", b"").partition(b" ")[0].lower()
+
     def credential(self) -> str:
-        """What follows ``Bearer`` and its spaces, whatever it is; only after `require_credential`."""
+        """What follows the scheme and its spaces, whatever it is; only after `require_credential` or `scheme`."""
         return self._given[b"authorization"].partition(b" ")[2].lstrip(b" ").decode("latin-1")
+
+    async def gone(self) -> None:
+        """Return once the caller has hung up; only after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def query(self, names: tuple[str, ...]) -> Mapping[str, str]:
         """The query's parameters. Raises `Problem` 400 for one that is not named or comes twice, or is not UTF-8."""

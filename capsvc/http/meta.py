@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from capsvc.authority import Authority
 from capsvc.http.answers import JSON, Answer, json_answer
 from capsvc.http.incoming import Incoming
+from capsvc.http.oauth import metadata
 from capsvc.http.openapi import DOCUMENT
 from capsvc.http.service import Service
 from capsvc.macaroon.bundle import LIMITS
@@ -42,6 +43,10 @@ class Meta:
     async def about(self, _request: Incoming) -> Answer:
         """GET /.well-known/capsvc: what clients need to build caveats and to know a token's issuer."""
         return json_answer(200, await run_in_threadpool(_about, self._service.authority))
+
+    async def oauth(self, _request: Incoming) -> Answer:
+        """GET /.well-known/oauth-authorization-server (RFC 8414)."""
+        return json_answer(200, metadata(self._service.authority.issuer))
 
 
 def _about(authority: Authority) -> dict[str, object]:

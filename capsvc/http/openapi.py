@@ -6,22 +6,17 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from capsvc.http.foreign import FOREIGN_PATHS, FOREIGN_SCHEMAS
 from capsvc.http.operations import (
     DECISIONS,
-    HEADERS,
-    MEANING,
     PAGING,
     Part,
     in_path,
     open_operation,
     operation,
-    problem,
     query,
-    required_body,
-    response,
 )
 from capsvc.http.schemas import SCHEMAS
-from capsvc.http.schematypes import ref
 
 __all__ = ["DOCUMENT"]
 
@@ -35,26 +30,6 @@ _MINT_REFUSALS: Final = (
     "discharger-unknown",
     "too-large",
 )
-
-
-def _revoke() -> Part:
-    """RFC 7009, with RFC 6749's errors."""
-    refused = {
-        str(status): response(MEANING[status], ref("OAuthError"), headers=HEADERS.get(status))
-        for status in (400, 413, 415, 500, 503)
-    }
-    return {
-        "summary": "Revoke a token that one holds",
-        "description": "RFC 7009: this token and all made from it. The answer is the same whatever the token is.",
-        "operationId": "revoke-a-token-that-one-holds",
-        "security": [],
-        "requestBody": required_body("Revoke", "application/x-www-form-urlencoded"),
-        "responses": {
-            "200": response("Done, or nothing to do.", None),
-            **refused,
-            "405": problem(405, ("method-not-allowed",)),
-        },
-    }
 
 
 _NAME: Final = in_path("name", "An audience.")
@@ -89,7 +64,6 @@ _PATHS: Final[dict[str, Part]] = {
             refusals=_NOT_FOUND,
         )
     },
-    "/v1/revoke": {"post": _revoke()},
     "/v1/revocations": {
         "post": operation(
             "Revoke",
@@ -230,16 +204,17 @@ DOCUMENT: Final[Part] = {
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     },
     "servers": [{"url": "/"}],
-    "paths": _PATHS,
+    "paths": {**_PATHS, **FOREIGN_PATHS},
     "components": {
-        "schemas": SCHEMAS,
+        "schemas": {**SCHEMAS, **FOREIGN_SCHEMAS},
         "securitySchemes": {
             "credential": {
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "macaroon",
                 "description": "A token of the audience capsvc, or a bundle. Narrow it by attenuation.",
-            }
+            },
+            "password": {"type": "http", "scheme": "basic", "description": "The same as the password of any user."},
         },
     },
 }

@@ -26,15 +26,25 @@ class Resource:
     """A path and its methods. GET answers HEAD too; no method answers what it was not written for (no CORS)."""
 
     def __init__(
-        self, path: str, handlers: Mapping[str, Handler], budget: BodyBudget, respond: Respond = problem_answer
+        self,
+        path: str,
+        handlers: Mapping[str, Handler],
+        budget: BodyBudget,
+        respond: Respond = problem_answer,
+        *,
+        otherwise: Handler | None = None,
     ) -> None:
-        """``respond`` renders refusals, for the one endpoint whose RFC has another form of them."""
+        """``respond`` renders refusals, for endpoints whose RFC has another form of them.
+
+        ``otherwise`` is what any other method is answered by, where the method says nothing.
+        """
         self._budget = budget
         self.path = path
         self.handlers = {**handlers, **({"HEAD": handlers["GET"]} if "GET" in handlers else {})}
         self._literal = path.encode("ascii")
         self._allow = (b"allow", ", ".join(sorted(self.handlers)).encode("ascii"))
         self._respond = respond
+        self._otherwise = otherwise
 
     def route(self) -> Route:
         """Where it hangs in the application."""
@@ -45,7 +55,7 @@ class Resource:
         scope["route"] = self.path  # for the access log, which must not show the path itself
         try:
             path = self._path_as_sent(scope)
-            handler = self.handlers.get(scope["method"])
+            handler = self.handlers.get(scope["method"], self._otherwise)
             if handler is None:
                 raise Problem(405, "method-not-allowed", headers=(self._allow,))
             answer = await handler(Incoming(scope, receive, path, self._budget))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import Final
-
 from starlette.concurrency import run_in_threadpool
 
 from capsvc.authority import Authority, Credential
@@ -12,17 +9,14 @@ from capsvc.grants import Revocation
 from capsvc.http import targets
 from capsvc.http.answers import NO_STORE, Answer, json_answer
 from capsvc.http.credentials import admit, covers, permit
-from capsvc.http.incoming import Incoming, form_pairs
-from capsvc.http.problems import Problem, problem_answer
+from capsvc.http.incoming import Incoming
+from capsvc.http.oauth import FORM, read_pairs
+from capsvc.http.problems import Problem
 from capsvc.http.service import Service
 from capsvc.http.shapes import RevocationBody
 from capsvc.wire import revocation_object
 
-__all__ = ["Revocations", "oauth_answer"]
-
-FORM: Final = "application/x-www-form-urlencoded"
-
-_OAUTH_ERRORS: Final = MappingProxyType({503: "temporarily_unavailable", 500: "server_error"})
+__all__ = ["Revocations"]
 
 
 class Revocations:
@@ -81,24 +75,8 @@ def _revoke_subject(authority: Authority, credential: Credential, body: Revocati
 
 def _only_token(body: bytes, query: bytes) -> str:
     """The one ``token`` of the form; other fields are ignored (RFC 7009, section 2.1). Raises `Problem` 400."""
-    try:
-        given = [value for part in (body, query) for name, value in form_pairs(part, strict=False) if name == "token"]
-        in_address = any(name == "token" for name, _ in form_pairs(query, strict=False))
-    except ValueError:
-        raise Problem(400, "bad-request", "The form is not name=value pairs in UTF-8.") from None
+    in_address = [value for name, value in read_pairs(query) if name == "token"]
+    given = [value for name, value in read_pairs(body) if name == "token"]
     if len(given) != 1 or not given[0] or in_address:
         raise Problem(400, "bad-request", "The form has the field token exactly once, and no address has it.")
     return given[0]
-
-
-def oauth_answer(problem: Problem) -> Answer:
-    """A refusal as RFC 6749, section 5.2 writes it, with our code beside it.
-
-    That there is no such address or method is said before anybody knows whose errors these are.
-    """
-    if problem.status in {404, 405}:
-        return problem_answer(problem)
-    error = _OAUTH_ERRORS.get(problem.status, "invalid_request")
-    headers = tuple(header for header in problem_answer(problem).headers if header[0] == b"retry-after")
-    body = {"error": error, "error_description": str(problem), "code": problem.code}
-    return json_answer(problem.status, body, *headers)

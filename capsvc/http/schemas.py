@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from capsvc.http.problems import INTERNAL_ERROR
 from capsvc.http.schematypes import Schema, given, list_of, map_of, or_null, page_of, ref, taken, text
 from capsvc.macaroon.bundle import LIMITS
 from capsvc.macaroon.location import LOCATION_OCTETS
@@ -130,13 +129,6 @@ _PROBLEM: Final = given(
     },
     ("caveat", "position"),
 )
-_OAUTH_ERROR: Final = given(
-    {
-        "error": {"enum": ["invalid_request", "temporarily_unavailable", "server_error"]},
-        "error_description": {"type": "string"},
-        "code": text(f"Ours: bad-request, too-large, media-type, unavailable or {INTERNAL_ERROR}."),
-    }
-)
 _ATTRIBUTE: Final = given(
     {
         "type": {"enum": ["instant", "clock", "integer", "word", "host", "path", "network", "digest"]},
@@ -194,11 +186,6 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Decision": {"oneOf": [ref("Allowed"), ref("Denied")]},
     "Batch": taken({"requests": list_of(ref("Verify"), minItems=1, maxItems=100)}, ("requests",)),
     "Decisions": given({"results": list_of(ref("Decision"))}),
-    "Revoke": {
-        "type": "object",
-        "properties": {"token": _TOKEN, "token_type_hint": text("Ignored, as every other field.")},
-        "required": ["token"],
-    },
     "RevocationRequest": _REVOCATION_REQUEST,
     "Revocation": given({"kind": {"enum": ["id", "subject", "key", "branch"]}, "audience": _AUDIENCE, "at": _INSTANT}),
     "AudienceRequest": taken({"name": _AUDIENCE, "max_ttl": or_null(_MAX_TTL)}, ("name",)),
@@ -216,7 +203,6 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "BakeryKey": _BAKERY_KEY,
     "BakeryKeys": page_of("bakery_keys", "BakeryKey"),
     "Problem": _PROBLEM,
-    "OAuthError": _OAUTH_ERROR,
     "Status": given({"status": {"const": "ok"}}),
     "Attribute": _ATTRIBUTE,
     "About": _ABOUT,

@@ -13,11 +13,11 @@ __all__ = ["Service"]
 class Service:
     """Holds the authority of one application, which is closed at its shutdown and opened again if started again."""
 
-    __slots__ = ("_open", "_settings", "authority", "clock")
+    __slots__ = ("_open", "authority", "clock", "settings")
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         """Open the authority at once. Raises what ``Authority.open`` raises."""
-        self._settings = settings
+        self.settings = settings
         self.clock = clock
         self.authority = Authority.open(settings, clock=clock)
         self._open = True
@@ -25,7 +25,7 @@ class Service:
     def ensure_open(self) -> None:
         """Open it again after `close`."""
         if not self._open:
-            self.authority = Authority.open(self._settings, clock=self.clock)
+            self.authority = Authority.open(self.settings, clock=self.clock)
             self._open = True
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from capsvc.wire.asking import (
     revocation_request,
     verify_request,
 )
+from capsvc.wire.introspection import introspection_form, introspection_object, read_introspection
 from capsvc.wire.reading import (
     read_audience,
     read_bakery_key,
@@ -50,6 +51,8 @@ __all__ = [
     "exchange_request",
     "grant_object",
     "instant_text",
+    "introspection_form",
+    "introspection_object",
     "key_object",
     "mint_request",
     "minted_object",
@@ -58,6 +61,7 @@ __all__ = [
     "read_bakery_key",
     "read_decision",
     "read_discharger",
+    "read_introspection",
     "read_key",
     "read_minted",
     "read_page",

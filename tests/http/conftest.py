@@ -73,9 +73,10 @@ class Answer:
 class Api:
     """An open application, its clock, and the administrator's credential."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
         self.clock = Clock()
-        self.settings = Settings(data_dir=data_dir, attributes=ATTRIBUTES)
+        self.settings = Settings(data_dir=data_dir, attributes=ATTRIBUTES, **settings)
+        self.peer: tuple[str, int] | None = ("127.0.0.1", 1)
         # Tests look into what the application adds to a Starlette: its log, its routes' resources.
         self.app: Any = create_app(self.settings, clock=self.clock)
         self.admin = (data_dir / "admin.token").read_text().strip()
@@ -113,7 +114,7 @@ class Api:
             "query_string": query.encode(),
             "root_path": "",
             "headers": [(name.lower().encode(), _octets(value)) for name, value in headers],
-            "client": ("127.0.0.1", 1),
+            "client": self.peer,
             "server": ("127.0.0.1", 8700),
         }
         return self._runner.run(self._drive(scope, list(chunks)))
