@@ -459,7 +459,7 @@ def test_no_credential_in_repr(kind: type[Client | AsyncClient]) -> None:
 
 def test_both_clients_are_alike() -> None:
     """Same parameters, defaults and results in both clients."""
-    for name in ("__init__", "mint", "authorize", "exchange", "revoke"):
+    for name in ("__init__", "mint", "authorize", "exchange", "introspect", "revoke"):
         one, other = (inspect.signature(getattr(kind, name)) for kind in (Client, AsyncClient))
         names = [(p.name, p.kind, p.default) for p in one.parameters.values()]
         assert names == [(p.name, p.kind, p.default) for p in other.parameters.values()]

@@ -125,7 +125,7 @@ def test_a_credential_of_nobody(live: Live) -> None:
     assert (caught.value.status, caught.value.code) == (401, "malformed")
 
 
-@pytest.mark.parametrize("name", ["mint", "authorize", "exchange", "revoke"])
+@pytest.mark.parametrize("name", ["mint", "authorize", "exchange", "introspect", "revoke"])
 def test_parameters_are_the_authority_s(name: str) -> None:
     """The clients take what `Authority` takes, but for the credential, which they were made with."""
     theirs = inspect.signature(getattr(Authority, name)).parameters.values()
