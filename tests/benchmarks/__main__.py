@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import memory, serving, verifying
+from tests.benchmarks import discharging, memory, serving, verifying
 from tests.benchmarks.report import Line, as_json, as_table, unmet
 from tests.benchmarks.size import FULL, TINY, Size
 
@@ -20,10 +20,12 @@ Row = Callable[[Path, Size], list[Line]]
 ROWS: Final[Mapping[str, Row]] = {
     "first-sight": verifying.first_sight,
     "again": verifying.again,
+    "discharged": verifying.discharged,
     "growth": verifying.growth,
     "worst": verifying.worst,
     "http-verify": serving.http_verify,
     "http-mint": serving.http_mint,
+    "discharge": discharging.discharge,
     "memory": memory.memory,
 }
 

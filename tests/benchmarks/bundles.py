@@ -7,7 +7,12 @@ from typing import Final
 
 from pymacaroons import Macaroon
 
-__all__ = ["worst_bundles"]
+from capsvc.macaroon import build
+from capsvc.macaroon.build import ThirdPartyCaveat
+from capsvc.macaroon.decode import UnverifiedMacaroon
+from tests.benchmarks.parties import Login
+
+__all__ = ["worst_bundles", "worst_of_issuers"]
 
 DISCHARGES: Final = 16
 CAVEATS: Final = 192
@@ -47,3 +52,22 @@ def _lengths(*, shuffled: bool) -> list[int]:
     for number, length in ((OF_ONE_ID - 1, 64), (OF_ONE_ID - 2, 64), (OF_ONE_ID - 3, left - 128)):
         lengths[number] = length
     return lengths
+
+
+def worst_of_issuers(login: Login, root: UnverifiedMacaroon) -> str:
+    """The same size on a root that asks a registered discharger: as many questions as leave room for the crowd.
+
+    Each of its ids is opened, each of its discharges declares; the six of one id are its holder's, in reverse order.
+    """
+    crowd = [ThirdPartyCaveat("https://third.example", secrets.token_bytes(32), b"id") for _ in range(OF_ONE_ID)]
+    for third in crowd:
+        root = build.add_third_party(root, third)
+    questions = DISCHARGES - OF_ONE_ID
+    lengths = [64, 64, CAVEATS - len(root.caveats) - questions - 128]
+    longest = [[f"action in a{each:02}{number},read" for each in range(lengths[number])] for number in range(3)]
+    own = [build.discharge(third.root_key, "d", third.id, ()) for third in crowd[:-3]]
+    own += [
+        build.discharge(third.root_key, "d", third.id, caveats)
+        for third, caveats in zip(crowd[-3:], reversed(longest), strict=True)
+    ]
+    return build.bind(root, [*login.answers(root), *reversed(own)])

@@ -11,13 +11,13 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import cycle, islice
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import uvloop
 
 from tests.benchmarks.servers import Served
 
-__all__ = ["Load", "post", "put_under_load"]
+__all__ = ["Load", "Script", "WrongAnswerError", "play", "post", "put_under_load"]
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length: "
@@ -32,73 +32,110 @@ def post(path: str, body: object, credential: str | None = None) -> bytes:
     return "\r\n".join([*head, "", ""]).encode() + octets
 
 
-class Load(NamedTuple):
-    """What a server answered while it was under load."""
+class WrongAnswerError(Exception):
+    """A server answered something else than it has to."""
 
-    requests: int
+
+class Script(Protocol):
+    """What one connection asks, one request after another."""
+
+    done: int
+    """How many of the things that are counted have been done."""
+
+    def begin(self) -> bytes:
+        """The first request."""
+
+    def go_on(self, answer: bytes) -> bytes:
+        """The request that follows an answer. Raises `WrongAnswerError`."""
+
+
+class Load(NamedTuple):
+    """What a server did while it was under load."""
+
+    done: int
     seconds: float
     processor_seconds: float
     """Of the server."""
 
     @property
     def per_second(self) -> float:
-        """Requests a second by the clock."""
-        return self.requests / self.seconds
+        """How much a second by the clock."""
+        return self.done / self.seconds
 
     @property
     def per_processor_second(self) -> float:
-        """Requests in a second of the server's processor time: its rate with a core to itself, whoever else runs."""
-        return self.requests / self.processor_seconds
+        """How much in a second of the server's processor time: its rate with a core to itself, whoever else runs."""
+        return self.done / self.processor_seconds
+
+
+class _Again:
+    """The same requests again and again, each of which counts; every answer must begin with ``expected``."""
+
+    def __init__(self, requests: Sequence[bytes], expected: bytes) -> None:
+        self._next = cycle(requests).__next__
+        self._expected = expected
+        self.done = 0
+
+    def begin(self) -> bytes:
+        """See `Script.begin`."""
+        return self._next()
+
+    def go_on(self, answer: bytes) -> bytes:
+        """See `Script.go_on`."""
+        if not answer.startswith(self._expected):
+            raise WrongAnswerError(f"an answer began {answer[:200]!r}")
+        self.done += 1
+        return self._next()
 
 
 def put_under_load(
     server: Served, requests: Sequence[bytes], *, connections: int, seconds: float, expected: bytes
 ) -> Load:
-    """Ask a server for so long, from this process; every answer must begin with ``expected``.
+    """Ask a server for so long, from this process; every answer must begin with ``expected``."""
+    own = [list(islice(cycle(requests), number, number + len(requests))) for number in range(connections)]
+    return play(server, [_Again(each, expected) for each in own], seconds)
 
-    A fifth of the time goes before the measurement, for warming up.
+
+def play(server: Served, scripts: Sequence[Script], seconds: float) -> Load:
+    """Play scripts to a server for so long, from this process, each on a connection of its own.
+
+    A fifth of the time goes before the measurement, for warming up. Raises `WrongAnswerError`.
     """
-    return uvloop.run(_measure(server, requests, connections, seconds, expected))
+    return uvloop.run(_measure(server, scripts, seconds))
 
 
-async def _measure(
-    server: Served, requests: Sequence[bytes], connections: int, seconds: float, expected: bytes
-) -> Load:
+async def _measure(server: Served, scripts: Sequence[Script], seconds: float) -> Load:
     loop = asyncio.get_running_loop()
     running: list[_Connection] = []
-    for number in range(connections):
-        own = list(islice(cycle(requests), number, number + len(requests)))
-        make = partial(_Connection, own, expected)
-        _, connection = await loop.create_connection(make, "127.0.0.1", server.port)
+    for script in scripts:
+        _, connection = await loop.create_connection(partial(_Connection, script), "127.0.0.1", server.port)
         running.append(connection)
     for connection in running:
         connection.begin()
     await asyncio.sleep(seconds / 5)
-    answered, began, used = _answered(running), time.perf_counter(), server.processor_seconds()
+    done, began, used = _done(scripts), time.perf_counter(), server.processor_seconds()
     await asyncio.sleep(seconds)
-    load = Load(_answered(running) - answered, time.perf_counter() - began, server.processor_seconds() - used)
+    load = Load(_done(scripts) - done, time.perf_counter() - began, server.processor_seconds() - used)
     for connection in running:
         connection.end()
-    wrong = next((connection.wrong for connection in running if connection.wrong is not None), None)
-    if wrong is not None:
-        raise AssertionError(f"an answer began {wrong[:200]!r}")
+    for connection in running:
+        if connection.fault is not None:
+            raise connection.fault
     return load
 
 
-def _answered(running: Sequence[_Connection]) -> int:
-    return sum(connection.answered for connection in running)
+def _done(scripts: Sequence[Script]) -> int:
+    return sum(script.done for script in scripts)
 
 
 class _Connection(asyncio.Protocol):
     """Sends the next request as soon as the last is answered."""
 
-    def __init__(self, requests: Sequence[bytes], expected: bytes) -> None:
-        self._next = cycle(requests).__next__
-        self._expected = expected
+    def __init__(self, script: Script) -> None:
+        self._script = script
         self._received = b""
         self._going = True
-        self.answered = 0
-        self.wrong: bytes | None = None
+        self.fault: WrongAnswerError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -106,7 +143,7 @@ class _Connection(asyncio.Protocol):
 
     def begin(self) -> None:
         """Send the first request."""
-        self._transport.write(self._next())
+        self._transport.write(self._script.begin())
 
     def end(self) -> None:
         """Send no more."""
@@ -121,18 +158,21 @@ class _Connection(asyncio.Protocol):
             self._received = received
             return
         self._received = b""
-        if not received.startswith(self._expected) or end != len(received):
-            self.wrong = received
+        try:
+            if end != len(received):
+                raise WrongAnswerError(f"there was more than one answer: {received[:200]!r}")
+            following = self._script.go_on(received)
+        except WrongAnswerError as fault:
+            self.fault = fault
             self.end()
             return
-        self.answered += 1
         if self._going:
-            self._transport.write(self._next())
+            self._transport.write(following)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """A server that hangs up is wrong, unless it was we."""
-        if self._going and self.wrong is None:
-            self.wrong = b"nothing: the connection was lost"
+        if self._going and self.fault is None:
+            self.fault = WrongAnswerError("the connection was lost")
 
 
 def _end_of_answer(received: bytes) -> int | None:

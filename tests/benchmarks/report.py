@@ -17,7 +17,7 @@ AT_LEAST: Final = "≥"
 AT_MOST: Final = "≤"
 BELOW: Final = "<"
 
-_PEERS: Final = ("pymacaroons", "pyjwt", "starlette", "uvicorn", "uvloop", "httptools")
+_PEERS: Final = ("pymacaroons", "macaroonbakery", "pyjwt", "starlette", "uvicorn", "uvloop", "httptools")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Real server processes, one core's worth each: ``capsvc serve`` and the bare applications beside it."""
+"""Real server processes, one core's worth each: ``capsvc serve``, ``capsvc discharger serve`` and their peers."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["Served", "bare", "capsvc"]
+__all__ = ["Served", "bakery", "bare", "capsvc", "discharger"]
 
 PATIENCE: Final = 60.0  # seconds that a server may take to start
 
@@ -57,6 +58,26 @@ def bare(application: str) -> Iterator[Served]:
     with _running("tests.benchmarks.bare", application) as process:
         assert process.stdout is not None
         yield Served(int(process.stdout.readline()), process.pid)
+
+
+@contextmanager
+def discharger(directory: Path, first_party: str) -> Iterator[Served]:
+    """``capsvc discharger serve`` with the `static` checker, which answers one first party; its log goes nowhere."""
+    files = ["--key", str(directory / "key.json"), "--principals", str(directory / "principals.toml")]
+    options = ["--checker", "static", "--trust", first_party, "--port", "0"]
+    with _running("capsvc.cli", "discharger", "serve", *files, *options) as process:
+        assert process.stdout is not None
+        url = next(word.rstrip(".") for word in process.stdout.readline().split() if word.startswith("http"))
+        yield Served(urlsplit(url).port or 0, process.pid)
+
+
+@contextmanager
+def bakery(agent: str) -> Iterator[tuple[Served, str]]:
+    """`tests.benchmarks.bakerypeer`, which knows an agent by its public key; also the peer's own public key."""
+    with _running("tests.benchmarks.bakerypeer", agent) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        yield Served(told["port"], process.pid), told["public_key"]
 
 
 @contextmanager

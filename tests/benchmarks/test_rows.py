@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from capsvc.macaroon.bundle import MAX_BUNDLE_CAVEATS, MAX_DISCHARGES
+from capsvc.errors import Denied
+from capsvc.macaroon.bundle import MAX_BUNDLE_CAVEATS, MAX_DISCHARGES, split
 
 ROOT = Path(__file__).parents[2]
-ROWS = ("first-sight", "again", "growth", "worst", "http-verify", "http-mint", "memory")
+ROWS = ("first-sight", "again", "discharged", "growth", "worst", "http-verify", "http-mint", "discharge", "memory")
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,8 +50,25 @@ def test_an_unknown_row_is_refused() -> None:
     assert all(row in done.stderr for row in ROWS)
 
 
-def test_the_worst_bundle_is_as_large_as_it_may_be() -> None:
-    """Its numbers are the limits' own."""
+def test_the_worst_bundle_is_as_large_as_it_may_be(tmp_path: Path) -> None:
+    """Its numbers are the limits' own, of the issuer's and of a holder's third parties; all the chains are computed."""
+    from capsvc.macaroon import discharges
     from tests.benchmarks import bundles
+    from tests.benchmarks.material import OurTokens
+    from tests.benchmarks.parties import Login
 
     assert (bundles.DISCHARGES, bundles.CAVEATS) == (MAX_DISCHARGES, MAX_BUNDLE_CAVEATS)
+    ours = OurTokens(tmp_path)
+    login = Login(ours)
+    (root,) = login.roots((), 1, bundles.DISCHARGES - bundles.OF_ONE_ID)
+    for bundle in (bundles.worst_of_issuers(login, root), bundles.worst_bundles(ours.mint((), 1)[0], shuffled=True)):
+        macaroons = split(bundle)
+        assert len(macaroons) == 1 + MAX_DISCHARGES
+        assert sum(len(macaroon.caveats) for macaroon in macaroons) == MAX_BUNDLE_CAVEATS
+        assert ours.verify([bundle]) == 1
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(discharges, "MAX_CHAINS", discharges.MAX_CHAINS - 1)
+            with pytest.raises(Denied) as denied:
+                ours.verify([bundle])
+            assert denied.value.code == "too-large"
+    ours.authority.close()

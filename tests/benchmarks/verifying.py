@@ -1,17 +1,18 @@
-"""Rows about one decision in the process: first sight, the same again, growth with caveats, the worst legal bundle."""
+"""Rows about one decision in the process: first sight, the same again, one discharge, growth, the worst bundle."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.benchmarks.bundles import worst_bundles
+from tests.benchmarks.bundles import DISCHARGES, OF_ONE_ID, worst_bundles, worst_of_issuers
 from tests.benchmarks.libmacaroons import LibMacaroons
 from tests.benchmarks.material import FORTY_NINE, FOUR, OurTokens, PeerTokens, WebTokens
+from tests.benchmarks.parties import Login, PeerBundles
 from tests.benchmarks.report import AT_LEAST, AT_MOST, BELOW, Bound, Line
 from tests.benchmarks.rounds import Turn, interleave, microseconds_each
 from tests.benchmarks.size import Size
 
-__all__ = ["again", "first_sight", "growth", "worst"]
+__all__ = ["again", "discharged", "first_sight", "growth", "worst"]
 
 
 def first_sight(directory: Path, size: Size) -> list[Line]:
@@ -76,6 +77,39 @@ def again(directory: Path, size: Size) -> list[Line]:
     return [Line("again", what, found.median("capsvc"), "µs", "pymacaroons", found.median("pymacaroons"), ratio, bound)]
 
 
+def discharged(directory: Path, size: Size) -> list[Line]:
+    """A token that asks a registered discharger, with its discharge: at first sight and again."""
+    ours = OurTokens(directory)
+    login, batch, count = Login(ours), size.batch, size.batch * size.rounds
+    bundles, five = login.bundles(FOUR, count), ours.mint(FOUR, count)
+    peers, known = PeerBundles(bundles), login.bundles(FOUR, 16)
+    ours.verify(known * 3)
+
+    def turn(tokens: list[str]) -> Turn:
+        return lambda number: microseconds_each(lambda: ours.verify(tokens[number * batch : (number + 1) * batch]))
+
+    turns = {
+        "bundle": turn(bundles),
+        "again": lambda _: microseconds_each(lambda: ours.verify(known * max(1, batch // 16))),
+        "5 caveats": turn(five),
+        "pymacaroons": lambda number: microseconds_each(
+            lambda: peers.verify(slice(number * batch, (number + 1) * batch))
+        ),
+    }
+    found = interleave(turns, size.rounds)
+    ours.authority.close()
+
+    def line(mine: str, what: str, peer: str, ratio: float) -> Line:
+        what = f"verify, 5 caveats and a discharge, {what}"
+        return Line("discharged", what, found.median(mine), "µs", peer, found.median(peer), ratio)
+
+    return [
+        line("bundle", "first sight: times as fast as", "pymacaroons", found.ratio("pymacaroons", "bundle")),
+        line("bundle", "first sight: times the time of", "5 caveats", found.ratio("bundle", "5 caveats")),
+        line("again", "again: times as fast as", "pymacaroons", found.ratio("pymacaroons", "again")),
+    ]
+
+
 def growth(directory: Path, size: Size) -> list[Line]:
     """Fifty caveats against five, first sight."""
     ours = OurTokens(directory)
@@ -95,24 +129,28 @@ def growth(directory: Path, size: Size) -> list[Line]:
 def worst(directory: Path, size: Size) -> list[Line]:
     """As many discharges and caveats as there may be: in order, and so that as many chains as may be are computed."""
     ours = OurTokens(directory)
-    batch = max(1, size.batch // 40)
+    login, batch = Login(ours), max(1, size.batch // 40)
     count = batch * size.rounds
     five = ours.mint(FOUR, count * 10)
     roots = ours.mint((), 2 * count)
-    plain = [worst_bundles(root, shuffled=False) for root in roots[:count]]
-    shuffled = [worst_bundles(root, shuffled=True) for root in roots[count:]]
+    asking = login.roots((), count, DISCHARGES - OF_ONE_ID)
 
     def turn(tokens: list[str], each: int) -> Turn:
         return lambda number: microseconds_each(lambda: ours.verify(tokens[number * each : (number + 1) * each]))
 
-    turns = {"five": turn(five, batch * 10), "plain": turn(plain, batch), "shuffled": turn(shuffled, batch)}
+    turns = {
+        "five": turn(five, batch * 10),
+        "in order": turn([worst_bundles(root, shuffled=False) for root in roots[:count]], batch),
+        "32 chains computed": turn([worst_bundles(root, shuffled=True) for root in roots[count:]], batch),
+        "32 chains, 10 of them the issuer's": turn([worst_of_issuers(login, root) for root in asking], batch),
+    }
     found = interleave(turns, size.rounds)
     ours.authority.close()
     bound = Bound(BELOW, 60)
     return [
         Line(
             "worst",
-            f"16 discharges, 192 caveats, {how}: times the time of",
+            f"16 discharges, 192 caveats, {name}: times the time of",
             found.median(name),
             "µs",
             "5 caveats",
@@ -120,5 +158,6 @@ def worst(directory: Path, size: Size) -> list[Line]:
             found.ratio(name, "five"),
             bound,
         )
-        for name, how in (("plain", "in order"), ("shuffled", "32 chains computed"))
+        for name in turns
+        if name != "five"
     ]
