@@ -54,24 +54,23 @@ class _Position(NamedTuple):
     def read(cls, cursor: str) -> Self:
         """Read a cursor. Raises `RequestError` ``cursor-gone`` for what is none."""
         found = _CURSOR.fullmatch(cursor) if isinstance(cursor, str) else None
-        if found is None:
+        place = None if found is None else cls(found[1], int(found[2]), int(found[3] or 0))
+        if place is None or place.cursor() != cursor:
             raise RequestError("cursor-gone")
-        return cls(found[1], int(found[2]), int(found[3] or 0))
+        return place
 
     def cursor(self) -> str:
         """As text; how far a sweep had come matters only where that is further."""
         place = f"{self.epoch}.{self.seq}"
         return f"{place}.{self.swept}" if self.swept > self.seq else place
 
-    def check(self, marks: LogMarks) -> None:
-        """Raise `RequestError` ``cursor-gone`` if it is not of this log, or an entry above it has been swept since."""
-        if (
-            self.epoch != marks.epoch
-            or self.seq > marks.head
-            or self.swept > marks.swept
-            or marks.swept > max(self.seq, self.swept)
-        ):
-            raise RequestError("cursor-gone")
+    def is_in(self, marks: LogMarks) -> bool:
+        """Whether it is a place in this log, and no entry above it has been swept since it was reached."""
+        return (
+            self.epoch == marks.epoch
+            and self.seq <= marks.head
+            and self.swept <= marks.swept <= max(self.seq, self.swept)
+        )
 
 
 class _Known(NamedTuple):
@@ -81,10 +80,9 @@ class _Known(NamedTuple):
     marks: LogMarks
 
     def holds(self, marks: LogMarks) -> bool:
-        """Whether it would read the same now. A full page does so whatever was appended."""
-        if self.page.more:
-            return (self.marks.epoch, self.marks.swept) == (marks.epoch, marks.swept)
-        return self.marks == marks
+        """Whether it is no older than those marks. A full page is not, whatever was appended."""
+        own = self.marks
+        return own.epoch == marks.epoch and own.swept >= marks.swept and (self.page.more or own.head >= marks.head)
 
 
 class Feed:
@@ -119,12 +117,12 @@ class Feed:
             start = _Position(marks.epoch, marks.head, marks.swept)
         else:
             start = _Position.read(after)
-        start.check(marks)
+            marks = self._checked(start, marks)
         known = self._known.get((start.seq, limit))
         if known is None or not known.holds(marks):
             known = self._read(start.seq, limit, marks)
-            if after is not None:
-                start.check(known.marks)  # it is read later than the marks were
+        if after is not None and not start.is_in(known.marks):  # it may have been read later
+            raise RequestError("cursor-gone")
         return known.page
 
     def _marks(self) -> LogMarks:
@@ -134,6 +132,19 @@ class Feed:
         if seen is None or seen[0] != generation:
             seen = self._seen = (generation, self._store.log_marks())
         return seen[1]
+
+    def _checked(self, start: _Position, marks: LogMarks) -> LogMarks:
+        """Return marks by which a position is one.
+
+        A commit is seen by whoever reads the log a moment before the generation tells of it, so that a cursor can be
+        ahead of marks that were read before: then they are read again.
+        """
+        if start.is_in(marks):
+            return marks
+        marks = self._store.log_marks()
+        if not start.is_in(marks):
+            raise RequestError("cursor-gone")
+        return marks
 
     def _read(self, seq: int, limit: int, marks: LogMarks) -> _Known:
         with self._reading:
