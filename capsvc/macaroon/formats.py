@@ -22,7 +22,7 @@ from capsvc.macaroon.bundle import MAX_BODY_OCTETS, MAX_TOKEN_OCTETS, check_cave
 from capsvc.macaroon.decode import SIGNATURE_OCTETS, RawCaveat, UnverifiedMacaroon, encode
 from capsvc.macaroon.encoding import b64decode, b64encode, malformed
 
-__all__ = ["packet", "read_any", "read_packet", "read_v1", "read_v2json", "to_v1", "to_v2json"]
+__all__ = ["packet", "read_any", "read_packet", "read_v1", "read_v2json", "read_v2json_list", "to_v1", "to_v2json"]
 
 _V1_DIGITS: Final = b"0123456789abcdef"
 _V1_STARTS: Final = ("M", "N", "O", "Y", "Z")  # base64 of an octet that is one of those digits
@@ -136,7 +136,24 @@ def read_v2json(text: str) -> UnverifiedMacaroon:
         TokenError: ``malformed``.
 
     """
-    fields = _object(_load(text), {"v", "c"}, "lis")
+    return _from_json(_load(text))
+
+
+def read_v2json_list(text: str) -> tuple[UnverifiedMacaroon, ...]:
+    """The macaroons of a JSON list of V2 JSON, one at least: a root and its discharges, as bakery's clients send them.
+
+    Raises:
+        TokenError: ``malformed``.
+
+    """
+    values = _load(text)
+    if not isinstance(values, list) or not values:
+        raise malformed("not a list of V2 JSON")
+    return tuple([_from_json(value) for value in values])
+
+
+def _from_json(value: object) -> UnverifiedMacaroon:
+    fields = _object(value, {"v", "c"}, "lis")
     version = fields.get("v", 2)
     if type(version) is not int or version != 2:
         raise malformed("the version of V2 JSON is 2")

@@ -1,0 +1,176 @@
+"""One request before its judge: what it presents, what is known of it, and what has been decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from capsvc.addresses import Network
+from capsvc.asgi.bakery import Bakery
+from capsvc.asgi.fields import AUTHORIZATION, Fields
+from capsvc.asgi.targets import base_context
+from capsvc.asgi.users import show_grant, show_nobody
+from capsvc.asgi.verifier import Verifier
+from capsvc.errors import Denied
+from capsvc.grants import Grant
+from capsvc.web.answers import Answer
+from capsvc.web.bearer import credential_of, scheme_of
+from capsvc.web.problems import Problem, of_denial, problem_answer
+
+__all__ = ["Case", "Decision", "Refusal", "Rules", "case_of"]
+
+KEY: Final = "capsvc"  # in the scope
+
+
+class Refusal(HTTPException):
+    """Ends an endpoint before it begins. What is answered is the middleware's, whatever an application makes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all requests of one middleware are judged by."""
+
+    verifier: Verifier
+    audience: str
+    proxies: tuple[Network, ...]
+    bakery: Bakery | None
+    clock: Callable[[], float]
+
+
+class Decision(NamedTuple):
+    """A decision that allowed the request, and what it was made on: enough to make it again."""
+
+    audience: str
+    context: Mapping[str, object]
+    critical: bool
+    grant: Grant
+
+
+class Case:
+    """One request. It holds a credential, so it shows nothing."""
+
+    __slots__ = ("_base", "_bundle", "_fields", "_granted", "decisions", "refusal", "rules", "scope", "unmet")
+
+    def __init__(self, rules: Rules, scope: Scope, fields: Fields) -> None:
+        """Say in the scope that nothing has been decided yet."""
+        self.rules = rules
+        self.scope = scope
+        self._fields = fields
+        self._base: Mapping[str, object] | None = None
+        self._bundle: str | None = None
+        self._granted: dict[int, tuple[object, Grant]] = {}
+        self.decisions: list[Decision] = []
+        self.refusal: Answer | None = None
+        """What is answered instead of whatever the application says."""
+        self.unmet: set[object] = set()
+        """Requirements that were decided for an endpoint which has not come to them yet."""
+        scope[KEY] = self
+        show_nobody(scope)
+
+    @property
+    def size(self) -> int:
+        """How many octets the header has."""
+        return self._fields.size
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nothing is presented. Raises `Problem` 400 when it is more than one thing."""
+        try:
+            self.bundle()
+        except Problem as problem:
+            if problem.code != "credential-missing":
+                raise
+            return True
+        return False
+
+    @property
+    def base(self) -> Mapping[str, object]:
+        """What is known of any request."""
+        if self._base is None:
+            self._base = base_context(self.scope, self._fields, self.rules.proxies)
+        return self._base
+
+    def bundle(self) -> str:
+        """What is presented, whatever it is. Raises `Problem` 401 or 400 when it is nothing, or more than one thing."""
+        if self._bundle is None:
+            self._bundle = self._presented()
+        return self._bundle
+
+    def _presented(self) -> str:
+        values = self._fields.all(AUTHORIZATION)
+        if len(values) > 1:
+            raise Problem(400, "bad-request", "There are two Authorization headers.")
+        if values and scheme_of(values[0]) == b"bearer":
+            return credential_of(values[0])
+        bakery = self.rules.bakery
+        found = None if bakery is None else bakery.presented(self.scope, self._fields)
+        if found is None:
+            raise Problem(401, "credential-missing")
+        return found
+
+    async def decide(
+        self, values: Mapping[str, object], *, audience: str | None = None, critical: bool = False
+    ) -> Grant:
+        """Have the whole context judged: what is known of any request, and these values. Raises `Problem`."""
+        bundle, context = self.bundle(), {**self.base, **values}
+        audience = self.rules.audience if audience is None else audience
+        grant = await self.judged(bundle, audience, context, critical=critical)
+        self.decisions.append(Decision(audience, context, critical, grant))
+        return grant
+
+    async def judged(self, bundle: str, audience: str, context: Mapping[str, object], *, critical: bool) -> Grant:
+        """The verifier's grant, and nothing else that it may return. Raises `Problem`."""
+        try:
+            grant: object = await self.rules.verifier.authorize(
+                bundle, audience=audience, context=context, critical=critical
+            )
+        except Denied as denied:
+            raise of_denial(denied) from None
+        if not isinstance(grant, Grant) or grant.audience != audience:
+            raise TypeError("a verifier returns a grant for the audience that was asked about, or raises Denied")
+        return grant
+
+    def keep(self, requirement: object, scope: Scope, grant: Grant) -> None:
+        """Remember what was decided for a requirement, on the request as it is in this scope."""
+        self._granted[id(requirement)] = (_request_of(scope), grant)
+
+    def granted(self, requirement: object, scope: Scope) -> Grant | None:
+        """What was decided for a requirement, if it was on the very same request."""
+        found = self._granted.get(id(requirement))
+        return found[1] if found is not None and found[0] == _request_of(scope) else None
+
+    def show(self, scope: Scope) -> None:
+        """Show in a scope what was decided: the last grant, and every action."""
+        actions = [decision.context.get("action") for decision in self.decisions]
+        show_grant(scope, self.decisions[-1].grant, [str(action) for action in actions if action is not None])
+
+    async def refuse(self, problem: Problem) -> Answer:
+        """From now on this is the answer, whatever the application says."""
+        bakery = self.rules.bakery
+        if bakery is not None and problem.status == 401 and bakery.spoken(self._fields):
+            try:
+                self.refusal = await bakery.challenge(HTTPConnection(self.scope), problem)
+            except Problem as instead:
+                self.refusal = problem_answer(instead)
+        else:
+            self.refusal = problem_answer(problem)
+        return self.refusal
+
+
+def case_of(scope: Mapping[str, Any]) -> Case:
+    """The case of a request. Raises ``RuntimeError`` where no middleware made one, so that nothing goes on."""
+    found = scope.get(KEY)
+    if not isinstance(found, Case):
+        raise RuntimeError("requires() needs CapsvcMiddleware around the application")  # noqa: TRY004 - not its type
+    return found
+
+
+def _request_of(scope: Scope) -> object:
+    """What a decision depends on that an application's own middleware or router could change."""
+    kind, path, raw_path = scope["type"], scope["path"], scope.get("raw_path")
+    return kind, scope.get("method"), path, raw_path, dict(scope.get("path_params") or {})

@@ -1,0 +1,136 @@
+"""The verifier that asks the authority every time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from capsvc.asgi.asking import ask
+from capsvc.client.connection import AsyncConnection
+from capsvc.errors import Denied, TokenError
+from capsvc.grants import Grant
+from capsvc.macaroon.bundle import split
+from capsvc.token import Token
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["RemoteVerifier"]
+
+TIMEOUT: Final = 5.0  # seconds, for a question to the authority
+KEPT: Final = 4096  # refusals that are remembered
+KEPT_SECONDS: Final = 60.0
+
+FINAL: Final = frozenset({"wrong-audience", "revoked", "no-expiry"})
+"""Refusals that nothing makes undone.
+
+``expired`` is one only where the token's own bounds have passed, for an audience's ``max_ttl`` can be raised. All
+others depend on the request, on keys, or on who is registered as a third party; or time heals them.
+"""
+
+
+class RemoteVerifier:
+    """Asks the authority (``/v1/verify``) about every request; holds no key, and a credential that can ask alone.
+
+    Nothing that is allowed is remembered. Of refusals, those that cannot change are, for a minute. What is no token by
+    its text is refused without asking. Whatever goes wrong is ``unavailable``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credential: str,
+        *,
+        timeout: float = TIMEOUT,
+        recheck: float = 0.5,
+        clock: Callable[[], float] = time.time,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Take the authority's address, and a credential that may ``tokens:verify``.
+
+        Args:
+            url: https, or http to this machine.
+            credential: a token or bundle of the audience ``capsvc``.
+            timeout: seconds, for connecting and for an answer.
+            recheck: seconds after which the token of an open WebSocket is asked about again.
+            clock: gives Unix seconds.
+            transport: replaces the network (tests).
+
+        Raises:
+            ValueError: for an address to which no credential may go, or a recheck that is not over 0.
+            TokenError: for a credential that is no token's text.
+
+        """
+        if not recheck > 0:
+            raise ValueError("recheck is over 0 seconds")
+        self._connect: Callable[[], AsyncConnection] = partial(
+            AsyncConnection, url, credential, timeout=timeout, transport=transport
+        )
+        self._connection: AsyncConnection | None = self._connect()
+        self._refusals = _Refusals(time.monotonic)
+        self._clock = clock
+        self.recheck = recheck
+
+    def __repr__(self) -> str:
+        return f"<RemoteVerifier {self._connected().origin.base}>"
+
+    async def open(self) -> None:
+        """Be ready to connect; nothing is asked yet."""
+        self._connected()
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def authorize(
+        self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False
+    ) -> Grant:
+        """Allow, or raise ``Denied``; see `capsvc.asgi.Verifier.authorize`."""
+        try:
+            split(bundle)
+        except TokenError as error:
+            raise Denied(error.code) from None
+        key = hashlib.sha256(f"{audience}\0{bundle}".encode()).digest()
+        known = None if critical else self._refusals.find(key)
+        if known is not None:
+            raise Denied(known)
+        try:
+            return await ask(self._connected(), bundle, audience=audience, context=context)
+        except Denied as denied:
+            if denied.code in FINAL or (denied.code == "expired" and self._is_over(bundle)):
+                self._refusals.keep(key, denied.code)
+            raise
+
+    def _connected(self) -> AsyncConnection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _is_over(self, bundle: str) -> bool:
+        """Whether a bound that the bundle itself holds has passed."""
+        bound = Token.parse(bundle).expires_at
+        return bound is not None and bound.timestamp() <= self._clock()
+
+
+class _Refusals:
+    """Codes by the hash of what was refused, each for a minute, the oldest first to go."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._known: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    def find(self, key: bytes) -> str | None:
+        code, until = self._known.get(key, ("", 0.0))
+        return code if self._monotonic() < until else None
+
+    def keep(self, key: bytes, code: str) -> None:
+        self._known.pop(key, None)
+        self._known[key] = (code, self._monotonic() + KEPT_SECONDS)
+        if len(self._known) > KEPT:
+            self._known.popitem(last=False)
