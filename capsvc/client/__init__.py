@@ -27,7 +27,7 @@ from capsvc.client import calls
 from capsvc.client.connection import AsyncConnection, Connection
 from capsvc.client.errors import DischargeError, ServiceError
 from capsvc.errors import Denied
-from capsvc.grants import Fact, Grant, Introspection, Minted, Revocation
+from capsvc.grants import Fact, FeedPage, Grant, Introspection, Minted, Revocation
 
 if TYPE_CHECKING:
     from capsvc.client.auth import CapabilityAuth
@@ -191,6 +191,19 @@ class Client:
         call = calls.revoke_call(token=token, id=id, key=key, audience=audience, subject=subject, before=before)
         return calls.read_revocation(self._connection.call(call))
 
+    def feed(self, after: str | None = None, *, wait: float = 0.0) -> FeedPage:
+        """What was revoked or changed since: after the ``cursor`` of a page, from the oldest kept, or from ``"now"``.
+
+        Where there is nothing, the service waits for it, up to ``wait`` seconds (30 at most).
+
+        Raises:
+            ServiceError: 410 ``cursor-gone``: entries after that cursor may be missing, so forget what the feed told
+                and begin anew; else with the service's code.
+            ValueError: for a wait that is no time.
+
+        """
+        return calls.read_feed(self._connection.call(calls.feed_call(after=after, wait=wait)))
+
 
 class AsyncClient:
     """`Client` for asyncio.
@@ -324,3 +337,16 @@ class AsyncClient:
         """
         call = calls.revoke_call(token=token, id=id, key=key, audience=audience, subject=subject, before=before)
         return calls.read_revocation(await self._connection.call(call))
+
+    async def feed(self, after: str | None = None, *, wait: float = 0.0) -> FeedPage:
+        """What was revoked or changed since: after the ``cursor`` of a page, from the oldest kept, or from ``"now"``.
+
+        Where there is nothing, the service waits for it, up to ``wait`` seconds (30 at most).
+
+        Raises:
+            ServiceError: 410 ``cursor-gone``: entries after that cursor may be missing, so forget what the feed told
+                and begin anew; else with the service's code.
+            ValueError: for a wait that is no time.
+
+        """
+        return calls.read_feed(await self._connection.call(calls.feed_call(after=after, wait=wait)))

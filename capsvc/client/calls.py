@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from capsvc import wire
 from capsvc.client.errors import ServiceError
 from capsvc.client.messages import Answer, Call, unreadable
 from capsvc.errors import STATUS, Denied
-from capsvc.grants import Fact, Grant, Introspection, Minted, Revocation
+from capsvc.grants import Fact, FeedPage, Grant, Introspection, Minted, Revocation
 
 __all__ = [
     "authorize_call",
     "denials_of_exchange",
     "exchange_call",
+    "feed_call",
     "introspect_call",
     "mint_call",
+    "read_feed",
     "read_grant",
     "read_introspection",
     "read_minted",
@@ -27,9 +31,10 @@ __all__ = [
     "revoke_call",
 ]
 
+LONGEST_WAIT: Final = 30.0  # seconds that a service holds an answer of its feed back at most
 _OF_CREDENTIALS: Final = frozenset({"credential-missing", "forbidden"})
 _DECISIONS: Final = frozenset(code for code, status in STATUS.items() if status in {401, 403}) - _OF_CREDENTIALS
-_INSTANTS: Final = frozenset({"issued_at", "expires_at", "at"})
+_INSTANTS: Final = frozenset({"issued_at", "expires_at", "at", "before"})
 
 
 def mint_call(
@@ -150,6 +155,33 @@ def read_revocation(answer: Answer) -> Revocation:
     """The revocation that is in force. Raises `ServiceError`."""
     try:
         return wire.read_revocation(_with_instants(answer.value), repeated=answer.status == HTTPStatus.OK)
+    except ValueError:
+        raise unreadable(answer.status) from None
+
+
+def feed_call(*, after: str | None, wait: float) -> Call:
+    """Ask for what came next in the feed; ``wait`` in seconds, while there is nothing.
+
+    Raises:
+        ValueError: for a wait that is no time.
+
+    """
+    if not 0 <= wait < math.inf:
+        raise ValueError("a wait is 0 or more seconds")
+    query = {} if after is None else {"after": after}
+    if wait:
+        query["wait"] = f"{wait:f}"
+    path = f"/v1/revocations?{urlencode(query)}" if query else "/v1/revocations"
+    return Call("GET", path, waits=min(wait, LONGEST_WAIT))
+
+
+def read_feed(answer: Answer) -> FeedPage:
+    """The page. Raises `ServiceError`."""
+    try:
+        entries = answer.value.get("entries")
+        for entry in entries if isinstance(entries, list) else ():
+            _with_instants(entry)
+        return wire.read_feed_page(answer.value)
     except ValueError:
         raise unreadable(answer.status) from None
 

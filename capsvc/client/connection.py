@@ -79,7 +79,13 @@ class _Base:
         body = encode_body(call)
         if body is not None:
             headers["content-type"], content = body
-        return {"method": call.method, "url": self.origin.base + call.path, "headers": headers, "content": content}
+        return {
+            "method": call.method,
+            "url": self.origin.base + call.path,
+            "headers": headers,
+            "content": content,
+            "timeout": httpx.Timeout(self._timeout, read=self._timeout + call.waits),
+        }
 
     def _body(self, response: httpx.Response) -> Body:
         return Body(response.status_code, response.headers.get("content-encoding"), self._timeout)

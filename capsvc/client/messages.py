@@ -49,6 +49,8 @@ class Call(NamedTuple):
     """Send no credential."""
     form: Mapping[str, str] | None = None
     """A form, in the place of ``body``, which is JSON."""
+    waits: float = 0.0
+    """Seconds for which the service may hold its answer back, beyond what it has for any."""
 
 
 class Answer(NamedTuple):

@@ -21,6 +21,7 @@ from capsvc.http.audiences import Audiences
 from capsvc.http.bakerykeys import BakeryKeys
 from capsvc.http.budget import BodyBudget
 from capsvc.http.dischargers import Dischargers
+from capsvc.http.feed import Feed
 from capsvc.http.forwardauth import METHODS, ForwardAuth
 from capsvc.http.introspect import Introspect
 from capsvc.http.lines import LineWriter
@@ -36,8 +37,8 @@ from capsvc.http.verify import Verify
 
 __all__ = ["create_app", "resources"]
 
-HOT: Final = 3
-"""Routes that are asked all the time: verify, forward-auth, introspect."""
+HOT: Final = 4
+"""Routes that are asked all the time: verify, forward-auth, introspect, the feed."""
 
 _NOT_FOUND: Final = problem_answer(Problem(404, "not-found"))
 
@@ -46,7 +47,8 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     """The whole service as an ASGI application.
 
     The authority (``app.state.authority``) is opened at once, so that what stops a start is raised here, and closed
-    when the lifespan ends.
+    when the lifespan ends. A server that is about to stop calls ``app.state.watch.stop()``, in its event loop, so that
+    those who wait for the feed are answered.
 
     Args:
         settings: checked already.
@@ -77,6 +79,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     app.log = log
     app.router.redirect_slashes = False  # a trailing slash is another address, and none of ours
     app.state.authority = service.authority
+    app.state.watch = service.watch
     return app
 
 
@@ -110,7 +113,7 @@ def _short_way(routes: list[BaseRoute], otherwise: ASGIApp) -> ASGIApp:
 
 def resources(service: Service) -> list[Resource]:
     """Every path, the `HOT` ones first: routes are tried in order."""
-    verify, tokens, revocations = Verify(service), Tokens(service), Revocations(service)
+    verify, tokens, revocations, feed = Verify(service), Tokens(service), Revocations(service), Feed(service)
     audiences, dischargers, bakery_keys = Audiences(service), Dischargers(service), BakeryKeys(service)
     introspect, forward_auth, meta = Introspect(service), ForwardAuth(service), Meta(service)
     budget = BodyBudget()  # one for all
@@ -120,11 +123,11 @@ def resources(service: Service) -> list[Resource]:
             "/v1/forward-auth", dict.fromkeys(METHODS, forward_auth.decide), budget, otherwise=forward_auth.decide
         ),
         Resource("/v1/introspect", {"POST": introspect.introspect}, budget, oauth_answer),
+        Resource("/v1/revocations", {"GET": feed.follow, "POST": revocations.revoke}, budget),
         Resource("/v1/verify/batch", {"POST": verify.batch}, budget),
         Resource("/v1/tokens", {"GET": tokens.list, "POST": tokens.mint}, budget),
         Resource("/v1/tokens/{id}", {"GET": tokens.show}, budget),
         Resource("/v1/revoke", {"POST": revocations.revoke_presented}, budget, oauth_answer),
-        Resource("/v1/revocations", {"POST": revocations.revoke}, budget),
         Resource("/v1/audiences", {"GET": audiences.list, "POST": audiences.add}, budget),
         Resource("/v1/audiences/{name}", {"GET": audiences.show, "PATCH": audiences.change}, budget),
         Resource("/v1/audiences/{name}/keys", {"GET": audiences.list_keys, "POST": audiences.rotate}, budget),

@@ -44,6 +44,15 @@ _FILTERS: Final = (
     query("branch", "Made by the credential whose last point is this."),
 )
 
+_FEED: Final = (
+    query("after", "The `cursor` of the page before; absent, the oldest entry kept; `now`."),
+    query(
+        "wait",
+        "Seconds to wait while there is nothing; over 30 is 30.",
+        {"type": "number", "minimum": 0, "default": 0},
+    ),
+)
+
 _PATHS: Final[dict[str, Part]] = {
     "/v1/verify": {
         "post": operation(
@@ -65,13 +74,20 @@ _PATHS: Final[dict[str, Part]] = {
         )
     },
     "/v1/revocations": {
+        "get": operation(
+            "Follow revocations and changes",
+            "revocations:read",
+            {200: "FeedPage"},
+            parameters=_FEED,
+            refusals={410: ("cursor-gone",)},
+        ),
         "post": operation(
             "Revoke",
             "tokens:revoke`, by key `keys:write",
             {200: "Revocation", 201: "Revocation"},
             body="RevocationRequest",
             refusals={**_NOT_FOUND, 422: ("invalid-token", "audience-unknown", "caveat-malformed")},
-        )
+        ),
     },
     "/v1/audiences": {
         "get": operation("List audiences", "keys:read", {200: "Audiences"}, parameters=PAGING),

@@ -42,6 +42,7 @@ MEANING: Final[Mapping[int, str]] = {
     404: "No such thing, or none that the credential covers.",
     405: "Another method than this address has; see Allow.",
     409: "The name is taken.",
+    410: "Entries after that cursor may be missing, or it is none: begin anew.",
     413: "The body is too large.",
     415: "Another media type than the expected one.",
     422: "Well formed, not acceptable.",

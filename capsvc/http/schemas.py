@@ -167,6 +167,32 @@ _ABOUT: Final = given(
         "dischargers": list_of(ref("KnownDischarger")),
     }
 )
+_FEED_ENTRY: Final = given(
+    {
+        "kind": {"enum": ["id", "branch", "subject", "key", "audience", "attribute", "discharger"]},
+        "audience": or_null(_AUDIENCE),
+        "at": _INSTANT,
+        "id": _TOKEN_ID,
+        "branch": _BRANCH,
+        "subject": _SUBJECT,
+        "before": _INSTANT,
+        "kid": _KID,
+        "state": text(
+            "Of a key or a discharger.", enum=["active", "retiring", "revoked", "added", "changed", "removed"]
+        ),
+        "name": text("Of an audience, an attribute or a discharger."),
+        "max_ttl": _MAX_TTL,
+    },
+    ("id", "branch", "subject", "before", "kid", "state", "name", "max_ttl"),
+)
+_FEED_PAGE: Final = given(
+    {
+        "epoch": text("Another once the database was restored: forget what was told before."),
+        "cursor": text("Give it as `after` for what comes next."),
+        "entries": list_of(ref("FeedEntry")),
+        "more": {"type": "boolean", "description": "Whether there is more already."},
+    }
+)
 
 SCHEMAS: Final[dict[str, Schema]] = {
     "Mint": _MINT,
@@ -188,6 +214,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Decisions": given({"results": list_of(ref("Decision"))}),
     "RevocationRequest": _REVOCATION_REQUEST,
     "Revocation": given({"kind": {"enum": ["id", "subject", "key", "branch"]}, "audience": _AUDIENCE, "at": _INSTANT}),
+    "FeedEntry": _FEED_ENTRY,
+    "FeedPage": _FEED_PAGE,
     "AudienceRequest": taken({"name": _AUDIENCE, "max_ttl": or_null(_MAX_TTL)}, ("name",)),
     "MaxTtl": taken({"max_ttl": _MAX_TTL}, ("max_ttl",)),
     "Audience": given({"name": _AUDIENCE, "max_ttl": _MAX_TTL, "created_at": _INSTANT}),

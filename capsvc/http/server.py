@@ -51,7 +51,13 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             app = create_app(settings)
             held.enter_context(kept_up(settings.data_dir, lambda: nullcontext(app.state.authority)))
             serve_app(
-                app, sockets, listening, stop, ssl_certfile=settings.ssl_certfile, ssl_keyfile=settings.ssl_keyfile
+                app,
+                sockets,
+                listening,
+                stop,
+                ssl_certfile=settings.ssl_certfile,
+                ssl_keyfile=settings.ssl_keyfile,
+                stopping=app.state.watch.stop,
             )
         else:
             held.enter_context(kept_up(settings.data_dir, lambda: Authority.open(settings, make=False)))

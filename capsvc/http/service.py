@@ -1,4 +1,4 @@
-"""What handlers share: the open authority and the clock that it was opened with."""
+"""What handlers share: the open authority, the clock that it was opened with, and who waits for its feed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from capsvc.authority import Authority
 from capsvc.config import Settings
+from capsvc.http.watch import Watch
 
 __all__ = ["Service"]
 
@@ -13,7 +14,7 @@ __all__ = ["Service"]
 class Service:
     """Holds the authority of one application, which is closed at its shutdown and opened again if started again."""
 
-    __slots__ = ("_open", "authority", "clock", "settings")
+    __slots__ = ("_open", "authority", "clock", "settings", "watch")
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         """Open the authority at once. Raises what ``Authority.open`` raises."""
@@ -21,15 +22,18 @@ class Service:
         self.clock = clock
         self.authority = Authority.open(settings, clock=clock)
         self._open = True
+        self.watch = Watch(lambda: self.authority)
 
     def ensure_open(self) -> None:
         """Open it again after `close`."""
         if not self._open:
             self.authority = Authority.open(self.settings, clock=self.clock)
             self._open = True
+        self.watch.start()
 
     def close(self) -> None:
         """Finish what is under way and let go of the data directory."""
+        self.watch.stop()
         self._open = False
         self.authority.close()
 

@@ -157,6 +157,7 @@ def _work(settings: Settings, sockets: list[socket.socket], channel: Connection)
         stop,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
+        stopping=app.state.watch.stop,
     )
 
 

@@ -7,7 +7,18 @@ from typing import TypeVar
 import msgspec
 
 from capsvc.errors import SENTENCES, Denied
-from capsvc.grants import Audience, BakeryKey, Discharger, Grant, KeyInfo, Minted, Revocation, TokenRow, Verdict
+from capsvc.grants import (
+    Audience,
+    BakeryKey,
+    Discharger,
+    FeedPage,
+    Grant,
+    KeyInfo,
+    Minted,
+    Revocation,
+    TokenRow,
+    Verdict,
+)
 from capsvc.wire.texts import JsonObject
 
 __all__ = [
@@ -15,6 +26,7 @@ __all__ = [
     "read_bakery_key",
     "read_decision",
     "read_discharger",
+    "read_feed_page",
     "read_key",
     "read_minted",
     "read_page",
@@ -112,6 +124,11 @@ def read_discharger(answer: object) -> Discharger:
 def read_bakery_key(answer: object) -> BakeryKey:
     """A key pair of the installation's own. Raises ``ValueError``."""
     return _read(answer, BakeryKey)
+
+
+def read_feed_page(answer: object) -> FeedPage:
+    """A page of the feed; kinds of entries that a newer service knows are passed on. Raises ``ValueError``."""
+    return _read(answer, FeedPage)
 
 
 def read_page(answer: object, plural: str) -> tuple[list[JsonObject], str | None]:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from capsvc.errors import Denied
-from capsvc.grants import Audience, BakeryKey, Discharger, Grant, KeyInfo, Minted, Revocation, TokenRow, Verdict
+from capsvc.grants import (
+    Audience,
+    BakeryKey,
+    Discharger,
+    FeedEntry,
+    FeedPage,
+    Grant,
+    KeyInfo,
+    Minted,
+    Revocation,
+    TokenRow,
+    Verdict,
+)
 from capsvc.wire.texts import JsonObject, instant_text, visible
 
 __all__ = [
@@ -13,6 +25,7 @@ __all__ = [
     "bakery_key_object",
     "denial_object",
     "discharger_object",
+    "feed_page_object",
     "grant_object",
     "key_object",
     "minted_object",
@@ -125,3 +138,33 @@ def discharger_object(discharger: Discharger) -> JsonObject:
 def bakery_key_object(key: BakeryKey) -> JsonObject:
     """A key pair of the installation's own, its public half."""
     return {"public_key": key.public_key, "state": key.state, "created_at": instant_text(key.created_at)}
+
+
+def feed_page_object(page: FeedPage) -> JsonObject:
+    """A page of the feed."""
+    return {
+        "epoch": page.epoch,
+        "cursor": page.cursor,
+        "entries": [_feed_entry_object(entry) for entry in page.entries],
+        "more": page.more,
+    }
+
+
+def _feed_entry_object(entry: FeedEntry) -> JsonObject:
+    """An entry: only its own kind's fields are there, beside those of every kind."""
+    special = {
+        "id": entry.id,
+        "branch": entry.branch,
+        "subject": entry.subject,
+        "before": None if entry.before is None else instant_text(entry.before),
+        "kid": entry.kid,
+        "state": entry.state,
+        "name": entry.name,
+        "max_ttl": entry.max_ttl,
+    }
+    return {
+        "kind": entry.kind,
+        "audience": entry.audience,
+        "at": instant_text(entry.at),
+        **{name: value for name, value in special.items() if value is not None},
+    }

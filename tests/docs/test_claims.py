@@ -197,7 +197,7 @@ def test_every_route_and_permission_is_in_the_table(readme: Readme) -> None:
     }
     assert {cells[0].strip("`") for cells in rows} == offered
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "capsvc" / "http").glob("*.py"))
-    asked = set(re.findall(r'"((?:tokens|keys|dischargers):[a-z]+)"', sources))
+    asked = set(re.findall(r'"((?:tokens|keys|dischargers|revocations):[a-z]+)"', sources))
     assert asked == set(re.findall(r"`([a-z]+:[a-z]+)`", "".join(cells[2] for cells in rows)))
 
 
@@ -321,7 +321,7 @@ def test_what_is_missing_is_missing(readme: Readme, tmp_path: Path) -> None:
         assert f"`{name}`" in limits
     assert not later & {path[1] for path in COMMANDS}
     assert "audit" not in {path[1] for path in COMMANDS}
-    assert asyncio.run(_statuses(tmp_path, "/healthz", "/v1/revocations", *LATER)) == [200, 405, *[404] * len(LATER)]
+    assert asyncio.run(_statuses(tmp_path, "/healthz", *LATER)) == [200, *[404] * len(LATER)]
     key = next(param for param in COMMANDS["capsvc", "discharger", "serve"].params if param.name == "key_file")
     assert isinstance(key, click.Option)
     assert not key.multiple

@@ -23,6 +23,7 @@ PERMISSIONS: dict[str, list[tuple[str, str, Any]]] = {
         ("POST", "/v1/revocations", {"token": "x"}),
         ("POST", "/v1/revocations", {"audience": "default", "subject": "nobody"}),
     ],
+    "revocations:read": [("GET", "/v1/revocations", None)],
     "keys:read": [
         ("GET", "/v1/audiences", None),
         ("GET", "/v1/audiences/default", None),

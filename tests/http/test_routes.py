@@ -14,7 +14,7 @@ ROUTES = {
     "/v1/tokens": {"GET", "POST"},
     "/v1/tokens/x": {"GET"},
     "/v1/revoke": {"POST"},
-    "/v1/revocations": {"POST"},
+    "/v1/revocations": {"GET", "POST"},
     "/v1/audiences": {"GET", "POST"},
     "/v1/audiences/default": {"GET", "PATCH"},
     "/v1/audiences/default/keys": {"GET", "POST"},
