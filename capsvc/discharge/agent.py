@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from capsvc.discharge.bakery import bad_request, denied, macaroon_json, one, parameters
+from capsvc.discharge.bakery import Refusal, bad_request, denied, macaroon_json, one, parameters
 from capsvc.discharge.login import Begin, Surroundings
 from capsvc.errors import Denied, TokenError
 from capsvc.macaroon import build
@@ -54,15 +54,13 @@ class AgentLogin:
 
     def __init__(self, agents: Mapping[str, Iterable[str]]) -> None:
         """Take each agent's public keys (standard base64), by its name. Raises `ValueError` for what is none."""
-        self._agents = {name: frozenset(keys) for name, keys in agents.items()}
-        for name, keys in self._agents.items():
-            if not name or not name.isprintable():
-                raise ValueError("an agent has a name")
-            for key in keys:
-                read_key(key)
+        self._agents = {name: {key: read_key(key) for key in keys} for name, keys in agents.items()}
+        if not all(name and name.isprintable() for name in self._agents):
+            raise ValueError("an agent has a name")
         self._root_key = token_bytes(KEY_OCTETS)
         self._chain_key = derive_key(self._root_key)
         self._pair = KeyPair.generate()
+        self._channels: dict[bytes, Channel] = {}  # by the public keys of agents that have logged in
         self._used: OrderedDict[bytes, float] = OrderedDict()  # until when, in the order in which they were used
         self._installed: Surroundings | None = None
 
@@ -99,17 +97,17 @@ class AgentLogin:
     async def _macaroon(self, request: Request) -> Response:
         given = parameters(request.scope["query_string"])
         name, key = one(given, "username"), one(given, "public-key")
-        try:
-            public = read_key(key)
-        except ValueError as error:
-            raise bad_request(f"public-key: {error}") from None
-        if key not in self._agents.get(name, ()):
-            raise denied("no agent of that name has that key")
+        public = self._agents.get(name, {}).get(key)
+        if public is None:
+            raise _unknown(key)
         return Response(f'{{"macaroon": {macaroon_json(self._made(name, public))}}}', media_type="application/json")
 
     def _made(self, name: str, public: bytes) -> UnverifiedMacaroon:
         root_key = token_bytes(KEY_OCTETS)
-        sealed = Channel.of_first_party(self._pair, public).seal(root_key, CONDITION)
+        channel = self._channels.get(public)
+        if channel is None:  # it costs most of a login
+            channel = self._channels[public] = Channel.of_first_party(self._pair, public)
+        sealed = channel.seal(root_key, CONDITION)
         nonce = b64encode(token_bytes(NONCE_OCTETS)).encode("ascii")
         until = TimeBefore(int(self._surroundings.clock()) + AGENT_SECONDS)
         text = build.mint(
@@ -144,6 +142,15 @@ class AgentLogin:
             return False
         self._used[nonce] = now + AGENT_SECONDS
         return True
+
+
+def _unknown(key: str) -> Refusal:
+    """The refusal of an agent that nobody knows, or of what is no key at all."""
+    try:
+        read_key(key)
+    except ValueError as error:
+        return bad_request(f"public-key: {error}")
+    return denied("no agent of that name has that key")
 
 
 def _bounded(token: bytes) -> tuple[UnverifiedMacaroon, ...]:
