@@ -11,14 +11,18 @@ class ServiceError(Exception):
     ``.status`` is the answer's HTTP status, ``None`` where no answer came. ``.code`` is the service's own
     (``forbidden``, ``caveat-malformed``, …), else ``unavailable`` (not reached, too slow, or failing) or ``bad-answer``
     (what answered is not a capsvc service, or speaks another dialect of it). The message holds no token. ``.caveat`` is
-    the text of the caveat that is to blame, where the service names one.
+    the text of the caveat that is to blame, where the service names one. ``.lost``: no connection could be made, or it
+    ended before its answer did, so that a question may be asked again.
     """
 
-    def __init__(self, status: int | None, code: str, message: str, *, caveat: str | None = None) -> None:
+    def __init__(
+        self, status: int | None, code: str, message: str, *, caveat: str | None = None, lost: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.caveat = caveat
+        self.lost = lost
 
 
 class DischargeError(ServiceError):
