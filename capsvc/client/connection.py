@@ -23,6 +23,9 @@ _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-]+(?:~[A-Za-z0-9_-]+)*")
 FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 """All that httpx raises when a request does not get its answer."""
 
+_LOST: Final = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""No connection, or one that ended: the other end restarts, or closed it just as it was used again."""
+
 
 def http_options(*, encrypted: bool, timeout: float) -> dict[str, Any]:
     """What every httpx client here is made with, that asks an ``encrypted`` address or one of this machine.
@@ -92,7 +95,7 @@ class _Base:
 
     def _unreached(self, error: Exception) -> ServiceError:
         code, reason = failure(error)
-        return ServiceError(None, code, f"{self.origin.base} {reason}")
+        return ServiceError(None, code, f"{self.origin.base} {reason}", lost=isinstance(error, _LOST))
 
 
 def _checked(credential: str) -> str:
