@@ -22,6 +22,7 @@ from capsvc.asgi.bakery import Bakery, MintRoot
 from capsvc.asgi.case import Case, Rules
 from capsvc.asgi.exchange import Exchange
 from capsvc.asgi.fields import read_fields
+from capsvc.asgi.requires import judge
 from capsvc.asgi.routes import Routes
 from capsvc.asgi.sockets import Socket
 from capsvc.asgi.targets import judged_path
@@ -125,9 +126,7 @@ class CapsvcMiddleware:
             return
         found = self._routes.find(scope)
         if found is not None:
-            connection = HTTPConnection(found.scope)
-            for requirement in found.requirements:
-                await requirement.ask(case, connection)
+            await judge(found.requirements, case, HTTPConnection(found.scope))
             case.unmet.update(found.requirements)
         elif not (self._optional and case.anonymous):
             action = self._actions.get(str(case.base["method"]))

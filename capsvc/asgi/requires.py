@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, overload
 
 from anyio import from_thread
@@ -18,7 +18,7 @@ from capsvc.asgi.targets import OF_THE_REQUEST
 from capsvc.grants import Grant
 from capsvc.web.problems import Problem
 
-__all__ = ["Requirement", "requirements_of", "requires"]
+__all__ = ["Requirement", "judge", "requirements_of", "requires"]
 
 Context = Mapping[str, object]
 ContextFunction = Callable[[HTTPConnection], Context | Awaitable[Context]]
@@ -48,10 +48,12 @@ def requires(
         async def photos(grant: Annotated[Grant, Depends(requires("read"))]): ...      # FastAPI, with the grant
 
     What the token's caveats are checked against is what `CapsvcMiddleware` knows of any request (``method``, ``path``,
-    ``host``, ``ip``), the action, and what the route adds. The token is judged before anything of the route runs.
+    ``host``, ``ip``), the action, and what the route adds. Where a route has several (one of its router's, say), they
+    add up: every value of each counts, and each action has to be allowed. The token is judged before anything of the
+    route runs.
 
     Args:
-        action: the value of ``action``; without one, caveats on ``action`` refuse the request.
+        action: the value of ``action``; where nothing says one, caveats on ``action`` refuse the request.
         path_parameters: attributes whose values are parameters of the path: names that are the same, or
             ``{attribute: parameter}``. A parameter is text, unless a convertor makes an int of it (``{floor:int}``).
         context: adds values: gets the connection (headers, query, path parameters; a body has not been read yet), gives
@@ -81,17 +83,14 @@ class Requirement:
         if isinstance(path_parameters, str):
             raise TypeError("path_parameters are several names, not one text")
         named = path_parameters if isinstance(path_parameters, Mapping) else {name: name for name in path_parameters}
-        taken = OF_THE_REQUEST if action is None else OF_THE_REQUEST | {"action"}
-        if not taken.isdisjoint(named):
-            raise ValueError(f"{', '.join(sorted(taken.intersection(named)))}: known of any request")
-        self._action = action
+        self.action = action
+        self.critical = critical
+        self.audience = audience
         self._parameters = dict(named)
         self._context = context
-        self._critical = critical
-        self._audience = audience
 
     def __repr__(self) -> str:
-        return f"<requires {self._action}>"
+        return f"<requires {self.action}>"
 
     @property
     def __wrapped__(self) -> Callable[..., Coroutine[Any, Any, Grant]]:
@@ -129,7 +128,7 @@ class Requirement:
         grant = case.granted(self, connection.scope)
         if grant is None:
             try:
-                grant = await self.ask(case, connection)
+                grant = await judge((self,), case, connection)
             except Problem as problem:
                 answer = await case.refuse(problem)
                 raise Refusal(answer.status, str(problem)) from None
@@ -137,28 +136,16 @@ class Requirement:
         case.unmet.discard(self)
         return grant
 
-    async def ask(self, case: Case, connection: HTTPConnection) -> Grant:
-        """Have it decided. Raises `Problem`."""
-        case.bundle()  # nobody has to look anything up for a request that presents nothing
-        values = await self._values(connection)
-        grant = await case.decide(values, audience=self._audience, critical=self._critical)
-        case.keep(self, connection.scope, grant)
-        return grant
-
-    async def _values(self, connection: HTTPConnection) -> dict[str, object]:
-        """What the route adds to the context."""
-        values: dict[str, object] = {} if self._action is None else {"action": self._action}
-        for attribute, name in self._parameters.items():
-            values[attribute] = _value(connection.path_params[name])
+    async def values(self, connection: HTTPConnection) -> dict[str, object]:
+        """What the route adds to the context, its action aside."""
+        values = {attribute: _value(connection.path_params[name]) for attribute, name in self._parameters.items()}
         if self._context is not None:
             given: object = self._context(connection)
             if inspect.isawaitable(given):
                 given = await given
             if not isinstance(given, Mapping):
                 raise TypeError("the context function of requires() gives a mapping")
-            if not (OF_THE_REQUEST | values.keys()).isdisjoint(given):
-                raise ValueError("the context function of requires() gives a value that is known already")
-            values.update(given)
+            _add(values, given)
         return values
 
     def _around(self, endpoint: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -178,10 +165,44 @@ class Requirement:
         return within
 
 
+async def judge(requirements: Sequence[Requirement], case: Case, connection: HTTPConnection) -> Grant:
+    """Have a request judged for all that its route requires, with everything that they add; for each action once.
+
+    Raises:
+        Problem: it is refused.
+        ValueError: the requirements contradict each other.
+
+    """
+    case.bundle()  # nobody has to look anything up for a request that presents nothing
+    values: dict[str, object] = {}
+    for requirement in requirements:
+        _add(values, await requirement.values(connection))
+    audiences = {one.audience for one in requirements if one.audience is not None}
+    if len(audiences) > 1:
+        raise ValueError("a route requires tokens of one audience")
+    audience = next(iter(audiences), None)
+    critical = any([one.critical for one in requirements])
+    actions = dict.fromkeys([one.action for one in requirements if one.action is not None])
+    if actions and "action" in values:
+        raise ValueError("a route's action is said in one way")
+    for added in [{"action": action} for action in actions] or [{}]:
+        grant = await case.decide({**values, **added}, audience=audience, critical=critical)
+    for requirement in requirements:
+        case.keep(requirement, connection.scope, grant)
+    return grant
+
+
 def requirements_of(endpoint: object) -> tuple[Requirement, ...]:
     """What an endpoint was decorated with, the outermost first."""
     found = getattr(endpoint, MARK, ())
     return found if isinstance(found, tuple) else ()
+
+
+def _add(values: dict[str, object], more: Mapping[str, object]) -> None:
+    """Add to a context. Raises ``ValueError`` for what is known of any request, and for a second value."""
+    for name, value in more.items():
+        if name in OF_THE_REQUEST or values.setdefault(name, value) != value:
+            raise ValueError(f"{name}: a route adds a value that is known already")
 
 
 def _value(parameter: object) -> object:
