@@ -93,4 +93,7 @@ def read_uvarint(octets: bytes, start: int) -> tuple[int, int]:
 
 def printable(octets: bytes) -> str:
     r"""Octets for people: printable ASCII as it is, every other octet as ``\xNN``."""
+    text = octets.decode("latin-1")
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(chr(octet) if 0x20 <= octet <= 0x7E else f"\\x{octet:02x}" for octet in octets)

@@ -101,6 +101,9 @@ def test_no_number_is_negative() -> None:
 def test_octets_are_shown_as_ascii() -> None:
     """Printable ASCII as it is, all else as an escape."""
     assert printable(b" a~\\") == " a~\\"
+    for octet in range(256):
+        shown = chr(octet) if 32 <= octet < 127 else f"\\x{octet:02x}"
+        assert printable(b"a" + bytes([octet])) == f"a{shown}"
     assert printable(b"\x00\x1f\x7f\xc3\xa9\n\x1b[31m") == r"\x00\x1f\x7f\xc3\xa9\x0a\x1b[31m"
 
 
