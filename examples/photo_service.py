@@ -27,8 +27,6 @@ The service has a credential to ask with, and no other secret:
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -37,33 +35,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from capsvc import Denied, Grant
-from capsvc.client import AsyncClient, ServiceError
+from capsvc.asgi import CapsvcMiddleware, RemoteVerifier
 
 AUDIENCE = "photos"
 LOGIN = "login"  # the discharger whose word counts for who somebody is
 PHOTOS = {"alice": ["harbour.jpg", "lighthouse.jpg"], "bob": ["mountain.jpg"]}
 
 
-async def admit(request: Request) -> Grant:
-    """What the authority says of the request's token; raises the answer for one that it does not allow."""
-    token = request.headers.get("authorization", "").removeprefix("Bearer ")
-    context = {"method": request.method, "path": request.scope["raw_path"].decode("latin-1")}
-    authority: AsyncClient = request.app.state.authority
-    try:
-        return await authority.authorize(token, audience=AUDIENCE, context=context)
-    except Denied as denied:
-        if denied.code.startswith(("caveat-", "context-", "fact-")):  # the token is good, but not for this
-            raise HTTPException(403, denied.code) from None
-        raise HTTPException(401, denied.code, {"WWW-Authenticate": 'Bearer error="invalid_token"'}) from None
-    except ServiceError:  # no decision is no admission
-        raise HTTPException(503, "the authority does not decide") from None
-
-
 async def album(request: Request) -> JSONResponse:
     """The photos of whoever has logged in. No part of the request says whose they are."""
-    grant = await admit(request)
-    owner = grant.declared.get(LOGIN, {}).get("username")
+    owner = request.state.grant.declared.get(LOGIN, {}).get("username")
     if not owner:
         raise HTTPException(403, "this token does not say who is there")
     return JSONResponse({"owner": owner, "photos": PHOTOS.get(owner, [])})
@@ -71,15 +52,10 @@ async def album(request: Request) -> JSONResponse:
 
 def create_service(url: str | None = None, credential: str | None = None) -> Starlette:
     """The service; what is not given comes from the environment."""
-    authority = AsyncClient(
+    verifier = RemoteVerifier(
         url or os.environ["CAPSVC_URL"],
         credential or Path(os.environ["PHOTOS_CREDENTIAL"]).read_text(encoding="ascii").strip(),
     )
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.authority = authority
-        yield
-        await authority.aclose()
-
-    return Starlette(routes=[Route("/album", album)], lifespan=lifespan)
+    app = Starlette(routes=[Route("/album", album)])
+    app.add_middleware(CapsvcMiddleware, verifier=verifier, audience=AUDIENCE)
+    return app
