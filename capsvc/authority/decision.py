@@ -67,12 +67,16 @@ class Ruling(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A bundle that may be exchanged: its root, what it asks of dischargers, their discharges, what all of it says."""
+    """A bundle that may be exchanged: its root, what it asks of dischargers, their discharges, what all of it says.
+
+    ``expires_at`` is the effective expiry, in Unix seconds.
+    """
 
     presented: Presented
     asked: Mapping[int, Asked | None]
     matched: tuple[VerifiedMacaroon, ...]
     reading: Reading
+    expires_at: int
 
 
 class Decider:
@@ -178,10 +182,10 @@ class Decider:
         matched = presented.match(asked)
         reading = _read(self._parsed_for(view.vocabulary, presented.audience), presented, matched, asked)
         check_revocation(presented, reading, view.revocations)
-        check_time(presented, reading, _max_ttl(presented, view), now)
+        expires_at = check_time(presented, reading, _max_ttl(presented, view), now)
         self._check_swept(presented, reading, view)
         check_caveats([one for one in reading.open_checks if one.about == STATEMENT], {})
-        return Source(presented, asked, matched, reading)
+        return Source(presented, asked, matched, reading, expires_at)
 
     def _check_swept(self, presented: Presented, reading: Reading, view: View) -> None:
         """Step 6, where the clock lies behind a sweep: what expired by then may be revoked, and that forgotten."""

@@ -8,6 +8,7 @@ revokes both; a revocation of the source itself is passed on (`capsvc.authority.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from capsvc.authority.audit import AuditLog
@@ -15,7 +16,7 @@ from capsvc.authority.decision import Source
 from capsvc.authority.keys import REVOKED
 from capsvc.authority.minting import last_branch, minted, new_token_id
 from capsvc.authority.registry import registered_keys
-from capsvc.decision.instants import NANOSECONDS
+from capsvc.decision.instants import NANOSECONDS, aware
 from capsvc.errors import Denied, TokenError
 from capsvc.grants import Minted
 from capsvc.macaroon import build
@@ -92,7 +93,7 @@ class Exchanging:
             kid=record.kid,
             source=presented.identifier.tid,
         )
-        return minted(token, record)
+        return replace(minted(token, record), expires_at=aware(source.expires_at))
 
 
 def _carried(source: Source) -> tuple[list[bytes], list[bytes]]:

@@ -255,8 +255,8 @@ def _third_party(entry: object) -> ThirdParty:
     location, condition, names = entry.get("location"), entry.get("condition"), entry.get("declare") or []
     if not isinstance(location, str) or not isinstance(condition, str) or not _are_texts(names):
         raise _misshapen()
-    if not condition or not all(" " <= character <= "~" for character in condition):
-        raise CaveatError("caveat-malformed", "A condition is printable ASCII, and not empty.")
+    if not condition or not condition.isprintable():
+        raise CaveatError("caveat-malformed", "A condition is printable text, and not empty.")
     if condition.startswith("need-declared"):
         raise CaveatError("caveat-malformed", "Names that must be declared stand in declare, not in the condition.")
     if len(set(names)) != len(names):
@@ -264,7 +264,7 @@ def _third_party(entry: object) -> ThirdParty:
     for name in names:
         declare(name, "")
     whole = f"need-declared {','.join(names)} {condition}" if names else condition
-    if len(whole) > MAX_CONDITION_OCTETS:
+    if len(whole.encode()) > MAX_CONDITION_OCTETS:
         raise CaveatError("caveat-malformed", f"A condition and its names have at most {MAX_CONDITION_OCTETS} octets.")
     return ThirdParty(location, whole)
 

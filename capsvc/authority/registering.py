@@ -23,7 +23,7 @@ from capsvc.decision.instants import aware
 from capsvc.errors import RequestError
 from capsvc.grants import Discharger
 from capsvc.macaroon.location import check_location
-from capsvc.macaroon.thirdparty import key_text, read_key
+from capsvc.macaroon.thirdparty import key_text, plain_key, read_key
 from capsvc.store.protocol import StoreUnavailable, Transaction
 from capsvc.store.records import Change, DischargerRecord, Minter, RemovedKeyRecord
 
@@ -228,8 +228,9 @@ def _both(public: bytes, next_public: bytes | None) -> list[bytes]:
 
 def _check_unique(keys: Sequence[bytes], others: Sequence[DischargerRecord]) -> None:
     """Raise `RequestError` ``exists`` for a key that stands there twice, or that another discharger has."""
-    taken = [key for one in others for key in _both(one.public, one.next_public)]
-    if len({*keys}) != len(keys) or not {*keys}.isdisjoint(taken):
+    plain = {plain_key(key) for key in keys}
+    taken = [plain_key(key) for one in others for key in _both(one.public, one.next_public)]
+    if len(plain) != len(keys) or not plain.isdisjoint(taken):
         raise RequestError("exists", "A discharger has that key.")
 
 

@@ -16,7 +16,7 @@ from capsvc.authority.seal import SealError
 from capsvc.decision.reading import Asked
 from capsvc.macaroon.build import ThirdPartyCaveat
 from capsvc.macaroon.decode import RawCaveat
-from capsvc.macaroon.thirdparty import Channel, KeyPair, asked_names, read_parties
+from capsvc.macaroon.thirdparty import Channel, KeyPair, asked_names, plain_key, read_parties
 from capsvc.store.records import Dependency, DischargerRecord
 
 __all__ = ["Registry", "registered_keys", "same_place"]
@@ -106,7 +106,7 @@ class Registry:
     def _channel(self, pair: KeyPair, public: bytes) -> Channel:
         found = self._channels.get((pair.public, public))
         if found is None:
-            found = self._channels[pair.public, public] = Channel.of_first_party(pair, public)
+            found = self._channels[pair.public, public] = Channel.of_first_party(pair, plain_key(public))
         return found
 
 
@@ -120,7 +120,7 @@ def registered_keys(record: DischargerRecord) -> list[_Key]:
 
 def _asked(key: _Key, condition: bytes) -> Asked | None:
     try:
-        names, _ = asked_names(condition.decode("ascii"))
+        names, _ = asked_names(condition.decode())
     except ValueError:  # Unicode's error is one
         return None
     return Asked(key.discharger, key.public, names)

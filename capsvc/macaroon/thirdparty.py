@@ -20,7 +20,17 @@ from nacl.public import Box, PrivateKey, PublicKey
 from capsvc.errors import TokenError
 from capsvc.macaroon.encoding import read_uvarint, uvarint
 
-__all__ = ["KEY_OCTETS", "Channel", "KeyPair", "Sealed", "asked_names", "key_text", "read_key", "read_parties"]
+__all__ = [
+    "KEY_OCTETS",
+    "Channel",
+    "KeyPair",
+    "Sealed",
+    "asked_names",
+    "key_text",
+    "plain_key",
+    "read_key",
+    "read_parties",
+]
 
 KEY_OCTETS: Final = 32
 _VERSION: Final = b"\x03"
@@ -44,8 +54,17 @@ def read_key(text: str) -> bytes:
         key = b""
     if len(key) != KEY_OCTETS or key_text(key) != text:
         raise ValueError(f"a public key is {KEY_OCTETS} octets in standard base64")
-    KeyPair.generate().box(key)
+    KeyPair.generate().box(plain_key(key))
     return key
+
+
+def plain_key(key: bytes) -> bytes:
+    """The spelling that X25519 itself gives a public key of 32 octets (RFC 7748: a number below 2^255 - 19).
+
+    It ignores the highest bit and reduces the rest, so that a key has other spellings too, which no generator makes.
+    """
+    number = int.from_bytes(key, "little") % 2**255 % _MODULUS
+    return number.to_bytes(KEY_OCTETS, "little")
 
 
 def key_text(key: bytes) -> str:

@@ -163,10 +163,10 @@ def test_a_key_that_begins_as_anothers(office: Any, first: bool) -> None:
 
 
 def test_keys_with_which_nothing_is_secret(office: Any) -> None:
-    """Of low order, or a second spelling of a key: never pinned, neither as current nor as next."""
+    """Of low order, in whatever spelling: never pinned, neither as current nor as next."""
     login, authority = office.register(), office.authority
     other = {"name": "x", "location": "https://x.example"}
-    for number in (0, 1, 2**255 - 20, 2**255 - 19, 2**255 + 9, 2**256 - 1):
+    for number in (0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18, 2**255, 2**255 + 1):
         text = key_text(number.to_bytes(32, "little"))
         changes = [
             partial(authority.add_discharger, **other, public_key=text),
@@ -219,7 +219,6 @@ def test_bakerys_older_versions(office: Any, version: int, outcome: str) -> None
         ("need-declared  c", "discharge-invalid"),
         ("need-declared u, c", "discharge-invalid"),
         ("need-declared ", "discharge-invalid"),
-        ("is-knówn", "discharge-invalid"),
     ],
 )
 def test_conditions_that_we_never_write(office: Any, condition: str, outcome: str) -> None:

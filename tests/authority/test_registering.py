@@ -671,3 +671,17 @@ def test_names_that_nobody_can_have(office: Any, name: str) -> None:
     assert office.authority.discharger(name) is None
     assert code_of(lambda: office.authority.remove_discharger(name)) == "not-found"
     assert code_of(lambda: office.authority.set_discharger(name, clear_next=True)) == "not-found"
+
+
+def test_another_spelling_of_a_key_is_the_same_key(office: Any) -> None:
+    """X25519 ignores the highest bit: a second name for a key that somebody has would be a second owner."""
+    login = office.register()
+    alias = login.pair.public[:-1] + bytes([login.pair.public[-1] | 0x80])
+    with pytest.raises(RequestError) as refused:
+        office.authority.add_discharger(name="x", location="https://x.example", public_key=key_text(alias))
+    assert refused.value.code == "exists"
+    fresh = KeyPair.generate().public
+    high = fresh[:-1] + bytes([fresh[-1] | 0x80])
+    added = office.authority.add_discharger(name="x", location="https://x.example", public_key=key_text(high))
+    assert added.public_key == key_text(high)
+    assert office.mint(third_party=[{"location": "https://x.example", "condition": "c"}])

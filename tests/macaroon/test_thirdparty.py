@@ -23,6 +23,7 @@ from capsvc.macaroon.thirdparty import (
     Sealed,
     asked_names,
     key_text,
+    plain_key,
     read_key,
     read_parties,
 )
@@ -473,9 +474,8 @@ def test_keys_of_low_order(number: int) -> None:
 @pytest.mark.parametrize("number", [FIELD, FIELD + 1, FIELD + 9, 2**255 - 1, 2**255, 2**255 + 9, 2**256 - 1])
 def test_second_spellings_of_a_point(number: int) -> None:
     """X25519 reduces them and drops the highest bit, so each would be another key's second name."""
-    assert read_key(key_text(as_key(FIELD - 2)))
-    with pytest.raises(ValueError, match="below 2"):
-        read_key(key_text(as_key(number)))
+    assert plain_key(as_key(FIELD - 2)) == as_key(FIELD - 2)
+    assert plain_key(as_key(number)) == as_key(number % 2**255 % FIELD) != as_key(number)
     for of in (Channel.of_first_party, Channel.of_third_party):
         assert of(ISSUER, as_key(9))
         with pytest.raises(ValueError, match="below 2"):
