@@ -110,14 +110,14 @@ def _fields(value: object, *names: str) -> list[object]:
 def _pair(value: object) -> KeyPair:
     public, private = _fields(value, "public", "private")
     pair = KeyPair(_private(private))
-    if not isinstance(public, str) or read_key(public) != pair.public:
+    if read_key(str(public)) != pair.public:
         raise ValueError("the public key does not belong to the private one")
     return pair
 
 
 def _private(value: object) -> bytes:
     try:
-        key = binascii.a2b_base64(value.encode("ascii"), strict_mode=True) if isinstance(value, str) else b""
+        key = binascii.a2b_base64(value.encode("ascii")) if isinstance(value, str) else b""
     except (UnicodeEncodeError, binascii.Error):
         key = b""
     if not any(key) or key_text(key) != value:

@@ -72,46 +72,66 @@ def test_an_agent_s_file(write: Write) -> None:
     assert read_agent_file(write({"key": FIELDS, "agents": []})).agents == ()
 
 
-BAD_PAIRS: dict[str, Any] = {
-    "nothing": b"",
-    "no JSON": b"{",
-    "nested without end": b"[" * 60_000,
-    "no UTF-8": b"\xff\xfe{}",
-    "a list": [PUBLIC, PRIVATE],
-    "text": "x",
-    "null": None,
-    "the private key alone": {"private": PRIVATE},
-    "the public key alone": {"public": PUBLIC},
-    "another field": {**FIELDS, "name": "x"},
-    "a field twice": f'{{"public": "{PUBLIC}", "private": "{PRIVATE}", "private": "{PRIVATE}"}}',
-    "capitals": {"Public": PUBLIC, "Private": PRIVATE},
-    "another's public key": {**FIELDS, "public": key_text(OTHER.public)},
-    "the halves swapped": {"public": PRIVATE, "private": PUBLIC},
-    "a number": {**FIELDS, "private": 5},
-    "a public key that is none": {**FIELDS, "public": None},
-    "a short private key": {**FIELDS, "private": key_text(PAIR.private()[:31])},
-    "a long private key": {**FIELDS, "private": key_text(PAIR.private() + b"x")},
-    "an empty private key": {**FIELDS, "private": ""},
-    "a private key of zeros": {**FIELDS, "private": key_text(bytes(32))},
-    "no base64": {**FIELDS, "private": "!" * 44},
-    "letters of another alphabet": {**FIELDS, "private": "ü" + PRIVATE[1:]},
-    "without padding": {**FIELDS, "private": PRIVATE.rstrip("=")},
-    "white space": {**FIELDS, "private": PRIVATE + "\n"},
-    "too large": " " * 65_537,
+PRIVATE_RULE = "a private key is 32 octets in standard base64"
+PUBLIC_RULE = "a public key is 32 octets in standard base64"
+PAIR_RULE = "an object with the fields public and private, and no other, belongs there"
+FOREIGN = "the public key does not belong to the private one"
+LARGEST = json.dumps(FIELDS).ljust(65_536)
+
+BAD_PAIRS: dict[str, tuple[Any, str]] = {
+    "nothing": (b"", "it is not JSON"),
+    "no JSON": (b"{", "it is not JSON"),
+    "nested without end": (b"[" * 60_000, "it is not JSON"),
+    "no UTF-8": (b"\xff\xfe{}", "it is not JSON"),
+    "a list": ([PUBLIC, PRIVATE], PAIR_RULE),
+    "text": ("x", "it is not JSON"),
+    "null": (None, PAIR_RULE),
+    "the private key alone": ({"private": PRIVATE}, PAIR_RULE),
+    "the public key alone": ({"public": PUBLIC}, PAIR_RULE),
+    "another field": ({**FIELDS, "name": "x"}, PAIR_RULE),
+    "a field twice": (
+        f'{{"public": "{PUBLIC}", "private": "{PRIVATE}", "private": "{PRIVATE}"}}',
+        "a field is there twice",
+    ),
+    "capitals": ({"Public": PUBLIC, "Private": PRIVATE}, PAIR_RULE),
+    "another's public key": ({**FIELDS, "public": key_text(OTHER.public)}, FOREIGN),
+    "the halves swapped": ({"public": PRIVATE, "private": PUBLIC}, ""),  # whichever is noticed
+    "a public key that is none": ({**FIELDS, "public": None}, PUBLIC_RULE),
+    "a public key that is a list": ({**FIELDS, "public": [PUBLIC]}, PUBLIC_RULE),
+    "a public key of low order": ({**FIELDS, "public": key_text(bytes(32))}, "a public key of low order"),
+    "a number": ({**FIELDS, "private": 5}, PRIVATE_RULE),
+    "a short private key": ({**FIELDS, "private": key_text(PAIR.private()[:31])}, "a private key has 32 octets"),
+    "a long private key": ({**FIELDS, "private": key_text(PAIR.private() + b"x")}, "a private key has 32 octets"),
+    "an empty private key": ({**FIELDS, "private": ""}, PRIVATE_RULE),
+    "a private key of zeros": ({"public": PUBLIC, "private": key_text(bytes(32))}, PRIVATE_RULE),
+    "no base64": ({**FIELDS, "private": "!" * 44}, PRIVATE_RULE),
+    "an impossible length": ({**FIELDS, "private": PRIVATE[:-3]}, PRIVATE_RULE),
+    "letters of another alphabet": ({**FIELDS, "private": "ü" + PRIVATE[1:]}, PRIVATE_RULE),
+    "without padding": ({**FIELDS, "private": PRIVATE.rstrip("=")}, PRIVATE_RULE),
+    "white space": ({**FIELDS, "private": PRIVATE + "\n"}, PRIVATE_RULE),
+    "too large": (LARGEST + " ", "is no file of a key pair, which has at most 65536 octets"),
 }
 
 
 @pytest.mark.parametrize("about", BAD_PAIRS)
 def test_files_that_hold_no_pair(write: Write, about: str) -> None:
-    """What is not exactly a pair is refused, and nothing of it is repeated."""
+    """What is not exactly a pair is refused with the reason, and nothing of it is repeated."""
     assert read_key_file(write(FIELDS)).public == PAIR.public
-    path = write(BAD_PAIRS[about])
+    content, reason = BAD_PAIRS[about]
+    path = write(content)
     with pytest.raises(KeyFileError) as caught:
         read_key_file(path)
     assert (caught.value.code, caught.value.exit_code) == ("key-file", 3)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}: {reason}")
     for key in (PRIVATE, PUBLIC, key_text(OTHER.public)):
         assert key[:12] not in str(caught.value)
+
+
+def test_the_largest_file(write: Write) -> None:
+    """64 KiB are read whole; nearly all octets of a private key may be zero."""
+    assert read_key_file(write(LARGEST)).public == PAIR.public
+    sparse = KeyPair(bytes(31) + b"x")
+    assert read_key_file(write(key_file_text(sparse))).public == sparse.public
 
 
 BAD_AGENTS: dict[str, Any] = {
@@ -133,6 +153,14 @@ BAD_AGENTS: dict[str, Any] = {
 }
 
 
+def test_the_largest_agents(write: Write) -> None:
+    """A name of one character and one of 2,048, and a thousand agents, are within bounds."""
+    longest = {"url": "x", "username": "y" * 2_048}
+    assert read_agent_file(write({"key": FIELDS, "agents": [longest]})).agents == (Agent("x", "y" * 2_048),)
+    thousand = [{"url": "x", "username": "y"}] * 1_000
+    assert read_agent_file(write({"key": FIELDS, "agents": thousand})).agents == (Agent("x", "y"),) * 1_000
+
+
 @pytest.mark.parametrize("about", BAD_AGENTS)
 def test_files_that_are_no_agent_s(write: Write, about: str) -> None:
     """What is not exactly an agent's file is refused."""
@@ -151,10 +179,15 @@ def test_files_that_others_can_read(write: Write, mode: int) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     """What is not there, a directory, and a pipe on which nobody writes are no files; nothing waits for them."""
-    with pytest.raises(KeyFileError, match="capsvc keygen makes one"):
-        read_key_file(tmp_path / "none")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
-    for path in (tmp_path, pipe, Path("a\0b")):
-        with pytest.raises(KeyFileError):
+    for path, reason in (
+        (tmp_path / "none", "there is no such file; capsvc keygen makes one"),
+        (tmp_path, "cannot be read (Is a directory)"),
+        (pipe, "is no file of a key pair, which has at most 65536 octets"),
+        (tmp_path / "pipe" / "inside", "cannot be read (Not a directory)"),
+        (Path("a\0b"), "cannot be read (no path)"),
+    ):
+        with pytest.raises(KeyFileError) as caught:
             read_key_file(path)
+        assert str(caught.value) == f"{path}: {reason}"
