@@ -19,6 +19,7 @@ __all__ = ["Shape", "check_name", "read"]
 
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _PLAIN_NAME: Final = re.compile(r"[a-z_]{1,40}")
+_FIELD: Final = re.compile(r"[a-z_]+: ")  # what our own checks begin with where one field is to blame
 
 _Shape = TypeVar("_Shape", bound="Shape")
 
@@ -51,4 +52,4 @@ def _sentence(error: msgspec.ValidationError) -> str:
     unknown = _UNKNOWN_FIELD.search(text)
     if unknown and not _PLAIN_NAME.fullmatch(unknown[1]):
         return "Object contains an unknown field."
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text}." if _FIELD.match(text) else f"{text[:1].upper()}{text[1:]}."

@@ -59,7 +59,7 @@ class MintBody(Shape, frozen=True):
         if self.expires_at is not None:
             parse_instant(self.expires_at, last_year=_LAST_YEAR)
         if self.facts is not None and "sub" in self.facts:
-            raise ValueError("facts does not hold sub: that is subject")
+            raise ValueError("facts: sub is not among them, that is subject")
         _check_label(self.label or "")
 
     @property
@@ -80,7 +80,7 @@ class VerifyBody(Shape, frozen=True):
     def __post_init__(self) -> None:
         check_name(self.audience, "audience")
         if self.context is not None and None in self.context.values():
-            raise ValueError("context holds no null")
+            raise ValueError("context: no value is null")
 
 
 class _PlainVerifyBody(VerifyBody, frozen=True, omit_defaults=True):
@@ -100,7 +100,7 @@ class BatchBody(Shape, frozen=True):
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.requests) <= MAX_BATCH:
-            raise ValueError(f"requests has 1 to {MAX_BATCH} entries")
+            raise ValueError(f"requests: 1 to {MAX_BATCH} of them")
 
 
 class RevocationBody(Shape, frozen=True):
@@ -187,6 +187,6 @@ def _strings(plain: _PlainVerifyBody) -> int:
 
 def _check_label(label: str) -> None:
     if len(label) > MAX_LABEL_CHARACTERS:
-        raise ValueError(f"label has at most {MAX_LABEL_CHARACTERS} characters")
+        raise ValueError(f"label: it has at most {MAX_LABEL_CHARACTERS} characters")
     if any(unicodedata.category(character) == "Cc" for character in label):
-        raise ValueError("label has no control characters")
+        raise ValueError("label: it has no control characters")

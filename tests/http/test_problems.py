@@ -42,6 +42,28 @@ def test_challenges(code: str) -> None:
     assert SENTENCES[code].isascii()
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "begins"),
+    [
+        ("/v1/audiences", {"name": "a b"}, "name: a word has"),
+        ("/v1/dischargers", {"name": "a b", "location": "https://a", "public_key": "x"}, "name: a word has"),
+        ("/v1/dischargers", {"name": "a", "location": "https://a", "public_key": "x"}, "public_key: a public key is"),
+        ("/v1/tokens", {"audience": "a b", "ttl": 5}, "audience: a word has"),
+        ("/v1/tokens", {"audience": "a", "ttl": 5, "label": "\n"}, "label: it has no control"),
+        ("/v1/tokens", {"audience": "a", "ttl": 5, "facts": {"sub": "b"}}, "facts: sub is not among them"),
+        ("/v1/verify", {"token": "x", "audience": "a", "context": {"b": None}}, "context: no value is null"),
+        ("/v1/verify/batch", {"requests": []}, "requests: 1 to 100"),
+        ("/v1/tokens", {"audience": "a"}, "Exactly one of ttl and expires_at is given."),
+        ("/v1/exchange", {"token": 5}, "Expected `str`, got `int` - at `$.token`."),
+    ],
+)
+def test_fields_as_they_are_written(shared: Api, path: str, body: dict[str, object], begins: str) -> None:
+    """A detail that begins with a field's name has it as the body has; all others begin as sentences do."""
+    answer = shared.post(path, body)
+    assert answer.outcome == (400, "bad-request")
+    assert answer.json["detail"].startswith(begins)
+
+
 def test_storage_gone(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decision that cannot be made is 503, with when to try again and no challenge."""
 
