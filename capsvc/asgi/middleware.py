@@ -161,7 +161,7 @@ class _Exempt:
 
 
 class _Lifespan:
-    """Opens the verifier before the application starts, and closes it after it has ended."""
+    """Opens the verifier before the application starts, and closes it before the server hears that it has ended."""
 
     def __init__(self, verifier: Verifier, receive: Receive, send: Send) -> None:
         self._verifier = verifier
@@ -169,13 +169,16 @@ class _Lifespan:
         self._send = send
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        try:
-            await app(scope, self._started, self._send)
-        finally:
-            await self._verifier.aclose()
+        """Let the application go through it; one that knows nothing of it raises, and the verifier stays open."""
+        await app(scope, self._hear, self._say)
 
-    async def _started(self) -> Message:
+    async def _hear(self) -> Message:
         message = await self._receive()
         if message["type"] == "lifespan.startup":
             await self._verifier.open()
         return message
+
+    async def _say(self, message: Message) -> None:
+        if message["type"] != "lifespan.startup.complete":
+            await self._verifier.aclose()
+        await self._send(message)

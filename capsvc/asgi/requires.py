@@ -83,6 +83,9 @@ class Requirement:
         if isinstance(path_parameters, str):
             raise TypeError("path_parameters are several names, not one text")
         named = path_parameters if isinstance(path_parameters, Mapping) else {name: name for name in path_parameters}
+        taken = OF_THE_REQUEST if action is None else OF_THE_REQUEST | {"action"}
+        if not taken.isdisjoint(named):
+            raise ValueError(f"{', '.join(sorted(taken.intersection(named)))}: known without a parameter of the path")
         self.action = action
         self.critical = critical
         self.audience = audience

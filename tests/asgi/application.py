@@ -33,67 +33,65 @@ async def floor_of(connection: HTTPConnection) -> dict[str, object]:
     return {"floor": int(connection.headers.get("x-floor", "0"))}
 
 
+def add(request: Request, body: dict[str, int]) -> dict[str, Any]:
+    """An endpoint with a body, and not async."""
+    return {**who(request), **body}
+
+
+async def room(room: str) -> str:
+    """An endpoint that sees no request."""
+    return room
+
+
+async def whose(grant: Annotated[Grant, Depends(requires("read", critical=True))]) -> str | None:
+    """An endpoint that gets its grant."""
+    return grant.subject
+
+
+async def listed(grant: Annotated[Grant, Depends(requires("list"))]) -> str | None:
+    """An endpoint in a router with a requirement of its own."""
+    return grant.subject
+
+
+async def echo(websocket: WebSocket) -> None:
+    """Waits for messages."""
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
+async def ticks(websocket: WebSocket) -> None:
+    """Sends messages."""
+    await websocket.accept()
+    while True:
+        await websocket.send_text("tick")
+        await asyncio.sleep(0.005)
+
+
+async def unasked(websocket: WebSocket) -> None:
+    """Requires nothing."""
+    await websocket.accept()
+    await websocket.send_text(websocket.user.identity)
+    await websocket.close()
+
+
 def application() -> FastAPI:
     """A fresh one, without the middleware."""
     app = FastAPI()
-    tenants = APIRouter(prefix="/albums/{album}", dependencies=[Depends(requires("read", path_parameters=["album"]))])
-
-    @app.get("/photos", dependencies=[Depends(requires("read"))])
-    async def photos(request: Request) -> dict[str, Any]:
-        return who(request)
-
-    @app.post("/photos", dependencies=[Depends(requires("write"))])
-    def add(request: Request, body: dict[str, int]) -> dict[str, Any]:
-        return {**who(request), **body}
-
-    @app.get("/floors", dependencies=[Depends(requires("read", context=floor_of))])
-    async def floors(request: Request) -> dict[str, Any]:
-        return who(request)
-
-    @app.get("/rooms/{floor:int}/{room}", dependencies=[Depends(requires("read", path_parameters={"floor": "floor"}))])
-    async def rooms(room: str) -> str:
-        return room
-
-    @app.get("/critical")
-    async def critical(grant: Annotated[Grant, Depends(requires("read", critical=True))]) -> str | None:
-        return grant.subject
-
-    @app.get("/others", dependencies=[Depends(requires("read", audience="others"))])
-    async def others(request: Request) -> dict[str, Any]:
-        return who(request)
-
-    @app.get("/plain")
-    @app.get("/plain/{rest:path}")
-    async def plain(request: Request) -> dict[str, Any]:
-        return who(request)
-
-    @app.get("/open")
-    @app.get("/assets/{name}")
-    async def public(request: Request) -> dict[str, Any]:
-        return who(request)
-
-    @app.websocket("/echo", dependencies=[Depends(requires("read"))])
-    async def echo(websocket: WebSocket) -> None:
-        await websocket.accept()
-        async for text in websocket.iter_text():
-            await websocket.send_text(text)
-
-    @app.websocket("/ticks", dependencies=[Depends(requires("read"))])
-    async def ticks(websocket: WebSocket) -> None:
-        await websocket.accept()
-        while True:
-            await websocket.send_text("tick")
-            await asyncio.sleep(0.005)
-
-    @app.websocket("/unasked")
-    async def unasked(websocket: WebSocket) -> None:
-        await websocket.accept()
-        await websocket.send_text(websocket.user.identity)
-        await websocket.close()
-
-    @tenants.get("")
-    async def album(grant: Annotated[Grant, Depends(requires("list"))]) -> str | None:
-        return grant.subject
-
-    app.include_router(tenants)
+    read = Depends(requires("read"))
+    app.get("/photos", dependencies=[read])(who)
+    app.post("/photos", dependencies=[Depends(requires("write"))])(add)
+    app.get("/floors", dependencies=[Depends(requires("read", context=floor_of))])(who)
+    app.get("/rooms/{floor:int}/{room}", dependencies=[Depends(requires("read", path_parameters=["floor"]))])(room)
+    app.get("/critical")(whose)
+    app.get("/others", dependencies=[Depends(requires("read", audience="others"))])(who)
+    for public in ("/plain", "/plain/{rest:path}", "/open", "/assets/{name}"):
+        app.get(public)(who)
+    app.websocket("/echo", dependencies=[read])(echo)
+    app.websocket("/ticks", dependencies=[read])(ticks)
+    app.websocket("/unasked")(unasked)
+    albums = APIRouter(prefix="/albums/{album}", dependencies=[Depends(requires("read", path_parameters=["album"]))])
+    albums.get("")(listed)
+    albums.websocket("/echo")(echo)
+    app.include_router(albums)
     return app
