@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
-
-import httpx
+from typing import TYPE_CHECKING, Final
 
 from capsvc.asgi.asking import ask
 from capsvc.asgi.follower import Follower
@@ -21,6 +19,9 @@ from capsvc.client.connection import AsyncConnection
 from capsvc.decision.prefix import PrefixDecider
 from capsvc.errors import Denied
 from capsvc.grants import Grant
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["PrefixVerifier"]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hmac import compare_digest
 from typing import Final, NamedTuple
 
 from capsvc.decision.branches import branch_of
@@ -23,7 +22,7 @@ from capsvc.errors import Denied, TokenError
 from capsvc.grants import Grant
 from capsvc.macaroon import identifier
 from capsvc.macaroon.bundle import split
-from capsvc.macaroon.chain import VerifiedMacaroon, extend
+from capsvc.macaroon.chain import VerifiedMacaroon, continue_from
 from capsvc.macaroon.decode import UnverifiedMacaroon
 from capsvc.macaroon.encoding import b64decode
 from capsvc.macaroon.identifier import Identifier
@@ -173,14 +172,12 @@ class PrefixDecider:
         confirmed = None if discharges else self._confirmed(macaroon)
         if confirmed is None:
             return None
-        macs = [confirmed.macaroon.signature]
-        for caveat in macaroon.caveats[len(confirmed.macaroon.caveats) :]:
-            macs.append(extend(macs[-1], caveat))
-        if not compare_digest(macs[-1], macaroon.signature):
+        added = continue_from(confirmed.macaroon, macaroon)
+        if added is None:
             raise Denied("invalid-token")
         found, audience = confirmed.identifier, confirmed.audience
         reading, vocabulary = self._read(macaroon, found, audience), self._parsed.vocabulary
-        known = _Narrowed(confirmed, found, audience, tuple(macs[1:]), reading, vocabulary, self.revoked_keys)
+        known = _Narrowed(confirmed, found, audience, tuple(added), reading, vocabulary, self.revoked_keys)
         self._remember(bundle, known)
         return known
 

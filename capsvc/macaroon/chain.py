@@ -21,7 +21,16 @@ from typing import Final, NoReturn
 
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon
 
-__all__ = ["KEY_OCTETS", "VerifiedMacaroon", "bind", "compute", "derive_key", "extend", "verify"]
+__all__ = [
+    "KEY_OCTETS",
+    "VerifiedMacaroon",
+    "bind",
+    "compute",
+    "continue_from",
+    "derive_key",
+    "extend",
+    "verify",
+]
 
 KEY_OCTETS: Final = 32
 _KEY_GENERATOR: Final = b"macaroons-key-generator"
@@ -79,6 +88,24 @@ def extend(mac: bytes, caveat: RawCaveat) -> bytes:
 def bind(root_mac: bytes, discharge_mac: bytes) -> bytes:
     """The signature of a discharge that is bound to a root (libmacaroons' ``macaroon_bind``)."""
     return _hmac(_ZERO_KEY, _hmac(_ZERO_KEY, root_mac) + _hmac(_ZERO_KEY, discharge_mac))
+
+
+def continue_from(confirmed: UnverifiedMacaroon, macaroon: UnverifiedMacaroon) -> list[bytes] | None:
+    """The MACs at the points of a macaroon after those of one whose signature is right, or None if its own is wrong.
+
+    Whoever has a macaroon has the MAC of its last point, and can go on from there, as everybody who narrows it does.
+
+    Raises:
+        ValueError: for a macaroon that does not begin with the other's identifier and caveats.
+
+    """
+    count = len(confirmed.caveats)
+    if macaroon.identifier != confirmed.identifier or macaroon.caveats[:count] != confirmed.caveats:
+        raise ValueError("not narrowed from that macaroon")
+    macs = [confirmed.signature]
+    for caveat in macaroon.caveats[count:]:
+        macs.append(extend(macs[-1], caveat))
+    return macs[1:] if compare_digest(macs[-1], macaroon.signature) else None
 
 
 class VerifiedMacaroon:

@@ -13,7 +13,7 @@ from pymacaroons import Macaroon
 
 from capsvc.errors import TokenError
 from capsvc.macaroon import chain
-from capsvc.macaroon.chain import VerifiedMacaroon, bind, compute, derive_key, extend, verify
+from capsvc.macaroon.chain import VerifiedMacaroon, bind, compute, continue_from, derive_key, extend, verify
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, decode, decode_binary, encode, encode_binary
 
 ROOT_KEY = bytes(range(32))
@@ -320,3 +320,26 @@ def test_extending_leaves_its_inputs() -> None:
     assert encode(GENUINE) == before
     with pytest.raises(AttributeError):
         GENUINE.signature = b""  # type: ignore[misc]
+
+
+def test_a_chain_goes_on_from_a_signature() -> None:
+    """Whoever has a macaroon proves what was narrowed from it, and nothing else."""
+    root = Macaroon(location="l", identifier="root", key=ROOT_KEY, version=2)
+    root.add_first_party_caveat("a = b")
+    confirmed = decode(root.serialize())
+    assert continue_from(confirmed, confirmed) == []
+    root.add_first_party_caveat("c = d")
+    root.add_third_party_caveat("http://there", "secret", "cid")
+    narrowed = decode(root.serialize())
+    macs = compute(derive_key(ROOT_KEY), narrowed)
+    assert continue_from(confirmed, narrowed) == macs[2:]
+    for position in range(32):
+        altered = bytearray(narrowed.signature)
+        altered[position] ^= 1
+        assert continue_from(confirmed, narrowed._replace(signature=bytes(altered))) is None
+    swapped = narrowed._replace(caveats=(narrowed.caveats[0], narrowed.caveats[2], narrowed.caveats[1]))
+    assert continue_from(confirmed, swapped) is None
+    assert continue_from(confirmed, narrowed._replace(caveats=narrowed.caveats[:2])) is None
+    for other in (narrowed._replace(identifier=b"other"), narrowed._replace(caveats=narrowed.caveats[1:])):
+        with pytest.raises(ValueError, match="not narrowed"):
+            continue_from(confirmed, other)
