@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Final
 
 import httpx
@@ -107,6 +107,7 @@ class CapabilityAuth(httpx.Auth):
         if _is_short(response):
             response.read()
         if _refuses_discharges(response) and not self._drop(request, held):
+            _leave_unread(response)
             yield self._presented(request, self._keeper.get(self._gather, held))
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -121,6 +122,7 @@ class CapabilityAuth(httpx.Auth):
         if _is_short(response):
             await response.aread()
         if _refuses_discharges(response) and not self._drop(request, held):
+            _leave_unread(response)
             yield self._presented(request, await self._keeper.get_async(self._gather_async, held))
 
     def _needs_discharges(self) -> bool:
@@ -178,10 +180,44 @@ def _bare_origin(origin: str) -> str:
 
 
 def _is_short(response: httpx.Response) -> bool:
-    """Whether a refusal's body says that it is a problem's, of a length that may be read unasked."""
+    """Whether a refusal's body says that it is a problem's, of a length that may be read unasked.
+
+    The length of a compressed one says nothing of what it becomes.
+    """
     length = response.headers.get("content-length", "")
     is_problem = response.headers.get("content-type", "").startswith("application/problem+json")
-    return is_problem and length.isascii() and length.isdecimal() and len(length) < 6 and int(length) <= PROBLEM_OCTETS
+    is_plain = "content-encoding" not in response.headers
+    is_length = length.isascii() and length.isdecimal() and len(length) < 6
+    return is_problem and is_plain and is_length and int(length) <= PROBLEM_OCTETS
+
+
+class _Unread(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """Instead of a body: nothing. Closing it closes what it stands for."""
+
+    def __init__(self, body: httpx.SyncByteStream | httpx.AsyncByteStream) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        return
+        yield  # what makes it a generator
+
+    def close(self) -> None:
+        if isinstance(self._body, httpx.SyncByteStream):
+            self._body.close()
+
+    async def aclose(self) -> None:
+        if isinstance(self._body, httpx.AsyncByteStream):
+            await self._body.aclose()
+
+
+def _leave_unread(response: httpx.Response) -> None:
+    """Let nobody read a refusal that is not short: httpx reads, and unpacks, all of it before the next request."""
+    if not _is_short(response):
+        response.headers.pop("content-encoding", None)
+        response.stream = _Unread(response.stream)
 
 
 def _refuses_discharges(response: httpx.Response) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -513,6 +514,46 @@ def test_a_long_refusal_is_not_read(setting: Setting, send: Send) -> None:
     photos = Photos([httpx.Response(401, headers=headers, content=long)])
     send(photos, setting.auth(), f"{ORIGIN}/")
     assert len(photos.requests) == 2
+
+
+class _Bomb(httpx.ByteStream):
+    """A body of which it is known whether anybody read it."""
+
+    was_read = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.was_read = True
+        return super().__iter__()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self.was_read = True
+        return super().__aiter__()
+
+
+@pytest.mark.parametrize(("encoding", "is_read"), [("gzip", False), ("identity", False), (None, True)])
+def test_a_compressed_refusal_is_not_read(setting: Setting, encoding: str | None, is_read: bool) -> None:
+    """Who streams decides himself whether to unpack a few octets that become gigabytes; the challenge tells enough."""
+    octets = json.dumps({"code": "revoked"}).encode()
+    headers = {**PROBLEM, "www-authenticate": BEARER, "content-length": str(len(octets))}
+    if encoding is not None:
+        headers["content-encoding"] = encoding
+    expected = (is_read, 1 if is_read else 2, 401 if is_read else 200)
+
+    async def story(photos: Photos) -> int:
+        auth, transport = setting.auth(), httpx.MockTransport(photos)
+        async with httpx.AsyncClient(transport=transport, auth=auth) as client, client.stream("GET", ORIGIN) as answer:
+            return answer.status_code
+
+    def sync_story(photos: Photos) -> int:
+        auth, transport = setting.auth(), httpx.MockTransport(photos)
+        with httpx.Client(transport=transport, auth=auth) as client, client.stream("GET", ORIGIN) as answer:
+            return answer.status_code
+
+    for tell in (sync_story, lambda photos: asyncio.run(story(photos))):
+        bomb = _Bomb(octets if encoding != "gzip" else gzip.compress(octets))
+        photos = Photos([httpx.Response(401, headers=headers, stream=bomb)])
+        status = tell(photos)
+        assert (bomb.was_read, len(photos.requests), status) == expected
 
 
 def test_a_token_that_is_over_itself(setting: Setting, send: Send) -> None:
