@@ -13,7 +13,7 @@ from typing import Final, Self
 
 import httpx
 
-from capsvc.client.origin import Origin, Place, place_of, read_origin, read_own_url
+from capsvc.client.origin import Origin, Place, may_be_here, place_of, read_origin, read_own_url
 from capsvc.macaroon.location import check_location
 from capsvc.macaroon.thirdparty import read_key
 
@@ -132,8 +132,8 @@ class Book:
     def _reachable(self, location: str) -> Origin:
         """Where the issuer says that one is. An issuer elsewhere has no say about what listens on this machine."""
         origin = read_origin(location)
-        if origin.loopback and (self.issuer is None or not self.issuer.loopback):
-            raise ValueError("it would be on this machine, and the issuer is not")
+        if may_be_here(httpx.URL(origin.base).host) and (self.issuer is None or not self.issuer.loopback):
+            raise ValueError("it may be on this machine or its own link, and the issuer is not on this machine")
         return origin
 
 

@@ -10,10 +10,11 @@ from urllib.parse import urljoin
 
 import httpx
 
-__all__ = ["Origin", "Place", "is_loopback", "place_of", "read_origin", "read_own_url"]
+__all__ = ["Origin", "Place", "is_loopback", "may_be_here", "place_of", "read_origin", "read_own_url"]
 
 URL_OCTETS: Final = 2048
 _PORTS: Final = {"http": 80, "https": 443}
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _PLAIN: Final = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # no white space, no backslash: parsers differ on both
 
 
@@ -97,3 +98,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def may_be_here(host: str) -> bool:
+    """Whether a connection to a URL's host may end at this machine, or on its own link, however that is spelled.
+
+    Resolvers take ``127.1``, ``0x7f000001`` and ``localhost.`` for loopback, kernels ``0.0.0.0`` and ``::``; what is
+    no address in its one spelling is not looked at any closer.
+    """
+    name = host.lower().removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ":" in host or "%" in host or _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
+    is_near = address.is_loopback or address.is_link_local or address.is_multicast
+    return is_near or address.packed[0] == 0 or str(address) != host  # ::/8 holds the ways to write IPv4 in IPv6

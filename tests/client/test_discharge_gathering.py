@@ -353,7 +353,34 @@ def test_the_issuer_s_key_is_no_pin() -> None:
     assert len(gathered(conditional((A, a)), world, Book((), ISSUER))) == 1
 
 
-@pytest.mark.parametrize("place", ["http://127.0.0.1:9", "http://localhost:2375", "https://127.0.0.1", "https://[::1]"])
+HERE = [
+    "http://127.0.0.1:9",
+    "http://localhost:2375",
+    "https://127.0.0.1",
+    "https://[::1]",
+    "https://127.1",
+    "https://127.0.0.1.",
+    "https://2130706433",
+    "https://0x7f000001",
+    "https://0x7f.1",
+    "https://0.0.0.0",
+    "https://0.0.0.1",
+    "https://[::]",
+    "https://[::0:1]",
+    "https://[::ffff:127.0.0.1]",
+    "https://[::ffff:7f00:1]",
+    "https://[::127.0.0.1]",
+    "https://[64:ff9b::7f00:1]",
+    "https://[2001:DB8:0::1]",
+    "https://169.254.169.254",
+    "https://[fe80::1]",
+    "https://224.0.0.1",
+    "https://localhost.",
+    "https://login.localhost",
+]
+
+
+@pytest.mark.parametrize("place", HERE)
 def test_an_issuer_elsewhere_names_nothing_on_this_machine(place: str) -> None:
     """It could have whatever listens here asked; one on this machine may, and so may the caller."""
     a = BakeryDischarger()
@@ -364,6 +391,18 @@ def test_an_issuer_elsewhere_names_nothing_on_this_machine(place: str) -> None:
     assert "on this machine" in str(error)
     assert len(gathered(token, world, Book((), "http://127.0.0.1:8700"))) == 1
     assert len(gathered(token, world, Book([place], ISSUER))) == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["https://192.0.2.7", "https://10.0.0.7:8701", "https://[2001:db8::1]", "https://7.example", "https://0x7f.example",
+     "https://localhost.example", "https://notlocalhost", "https://login_1"],
+)  # fmt: skip
+def test_an_issuer_elsewhere_names_what_is_elsewhere(place: str) -> None:
+    """Names and addresses of other machines, those of its own network too."""
+    a = BakeryDischarger()
+    world = World({place: a, ISSUER: issuer(row(place, a))})
+    assert len(gathered(conditional((place, a)), world, Book((), ISSUER))) == 1
 
 
 def test_an_issuer_names_what_nothing_may_go_to() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capsvc.client.origin import is_loopback, read_origin
+from capsvc.client.origin import is_loopback, may_be_here, read_origin
 
 ACCEPTED = [
     ("http://127.0.0.1:8700", "http://127.0.0.1:8700", False, True),
@@ -78,3 +78,13 @@ def test_addresses_that_may_not(url: str) -> None:
 def test_loopback(host: str, expected: bool) -> None:
     """Loopback is 127.0.0.0/8, ::1 and the name localhost, nothing beside them."""
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("LOCALHOST.", True), ("a.LocalHost", True), ("0X7F.1", True), ("0x", True), ("fe80::1%eth0", True),
+     ("%6cocalhost", True), ("255.0.0.1", False), ("1.example", False), ("x1", False), ("fd00::1", False)],
+)  # fmt: skip
+def test_what_may_be_here(host: str, expected: bool) -> None:
+    """Whatever a resolver or a kernel may take for this machine or its own link."""
+    assert may_be_here(host) is expected
