@@ -222,7 +222,7 @@ class Browser:
         if self._around.clock() >= opened.begun.begun_at + WAIT_SECONDS:
             text = "This began over ten minutes ago, which is too long. Nothing has been answered; begin again."
         else:
-            text = "Nobody waits for this any more: it was answered elsewhere, or whoever began it has given up."
+            text = "Nobody waits for this any more: it was answered elsewhere, or begun again too often."
         return PageError(message(410, "Too late", text))
 
     def _refused(self, text: str, visit: str, again_text: str) -> PageError:

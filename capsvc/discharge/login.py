@@ -37,7 +37,7 @@ class Surroundings:
         return self.location + path
 
     def wait_url(self, begun: Begun) -> str:
-        """Where the program that began asks, once, for what its wait brings."""
+        """Where the program that began asks for what its wait brings, which is told once."""
         return self.url(f"/wait?wait={begun.wait}")
 
 

@@ -4,7 +4,7 @@
 GET /discharge/info  the public key and bakery's version
 GET /publickey       the public key
 POST /discharge      a discharge for a caveat id, an interaction, or a refusal
-GET /wait            the token of a discharge that waited for somebody; blocks, and is asked once
+GET /wait            the token of a discharge that waited for somebody; blocks, and is answered once
 ===================  ================================================================================
 
 Logins add their own pages. Every URL that is handed out begins with ``location``, whatever a request says.

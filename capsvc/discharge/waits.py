@@ -1,8 +1,12 @@
 """Discharges that wait for somebody: who began them, with which two secrets, and how each of them ended.
 
 The *visit* secret is for the person who decides, the *wait* secret for the program that began. Both have 128 random
-bits, are good for ten minutes, and are spent: the visit by consent or refusal, the wait when it is asked. What a wait
-brings is a *token*, with which the same caveat is asked for again; it is spent by its right use or a third wrong one.
+bits, are good for ten minutes, and are spent: the visit by consent or refusal, the wait by its answer. Whoever asks for
+that and goes away before there is one may ask again; two cannot ask at once. What a wait brings is a *token*, with
+which the same caveat is asked for again; it is spent by its right use or a third wrong one.
+
+Whoever knows a caveat id can begin discharges of it. They only take each other's room: there are 64 of one id at most,
+and with another one the oldest of them is over, whoever asks for its answer is told so, and its page decides nothing.
 
 All of it is in memory, found by the SHA-256 of a secret, and bounded: a restart ends it. A `Waits` belongs to one event
 loop; a program that waits for its answer is woken from whatever thread consent comes.
@@ -38,13 +42,16 @@ __all__ = [
 MAX_WAITS: Final = 10_000
 """Waits and tokens in all."""
 
-MAX_WAITS_OF_CAVEAT: Final = 8
-"""Of one caveat: with a ninth, its oldest wait is over."""
+MAX_WAITS_OF_CAVEAT: Final = 64
+"""Of one caveat id: with one more, its oldest wait is over."""
 
 MAX_WRONG_USES: Final = 3
 WAIT_SECONDS: Final = 600
 TOKEN_SECONDS: Final = 60
 """How long a token is good, from when a wait brought it."""
+
+LEAVING_SECONDS: Final = 0.2
+"""How long it may take to learn that a client is gone: its next connection can be faster than the end of its last."""
 
 SECRET_OCTETS: Final = 16  # 128 bits
 
@@ -58,7 +65,7 @@ class WaitRefused(Exception):  # noqa: N818 - what it was
 
 
 class WaitGone(Exception):  # noqa: N818 - what it is
-    """There is no such wait: it is unknown, asked before, given up, or over."""
+    """There is no such wait: it is unknown, answered, over, or somebody else asks for its answer at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +89,15 @@ class Begun:
 
 @dataclass(slots=True)
 class _Wait:
-    """What became of it: nobody has decided as long as there is neither a user nor a refusal."""
+    """What became of it: nobody has decided as long as there is neither a user nor a refusal.
+
+    ``waiter`` is there while somebody asks for its answer.
+    """
 
     begun: Begun
     user: str | None = None
     refused: bool = False
     over: bool = False
-    asked: bool = False
     waiter: asyncio.Future[None] | None = None
 
     @property
@@ -148,7 +157,7 @@ class Waits:
 
         """
         self._sweep()
-        siblings = self._of_caveat.get(caveat, ())
+        siblings = self._of_caveat.get(caveat, [])
         if len(siblings) >= MAX_WAITS_OF_CAVEAT:
             self._end(siblings[0])
         if len(self) >= MAX_WAITS:
@@ -186,22 +195,21 @@ class Waits:
         return True
 
     async def outcome(self, wait: str) -> bytes:
-        """The token that a wait brings, once there has been consent. It can be asked once, and given up.
+        """The token that a wait brings, once there has been consent. Cancelled before that, it can be asked again.
 
         Raises:
             WaitRefused: there was a refusal.
-            WaitGone: it is unknown, was asked before, or is over, from the start or by now.
+            WaitGone: it is unknown, was answered, is asked by somebody else, or is over, from the start or by now.
 
         """
-        self._sweep()
-        found = self._by_wait.get(_digest(wait))
-        if found is None or found.asked or found.ends_at <= self._clock():
-            raise WaitGone
-        found.asked = True
-        try:
-            await self._ended(found)
-        finally:
-            self._end(found)  # also where whoever waited is gone: nobody else can take what it brings
+        found = self._waiting(wait)
+        if found.waiter is not None:
+            await asyncio.sleep(LEAVING_SECONDS)
+            found = self._waiting(wait)
+            if found.waiter is not None:
+                raise WaitGone
+        await self._ended(found)
+        self._end(found)
         return self._brought(found)
 
     def user(self, token: bytes, caveat: bytes) -> str | None:
@@ -229,11 +237,12 @@ class Waits:
 
     async def _ended(self, wait: _Wait) -> None:
         """Return when there is a decision, or it is too late for one."""
-        if wait.ended:
-            return
-        wait.waiter = asyncio.get_running_loop().create_future()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(wait.waiter, wait.ends_at - self._clock())
+        wait.waiter = asyncio.get_running_loop().create_future()  # first, so that no decision goes unheard
+        try:
+            if not wait.ended:
+                await asyncio.wait([wait.waiter], timeout=wait.ends_at - self._clock())
+        finally:
+            wait.waiter = None
 
     def _brought(self, wait: _Wait) -> bytes:
         if wait.refused:
@@ -244,6 +253,14 @@ class Waits:
         ends_at = int(self._clock()) + TOKEN_SECONDS
         self._tokens[digest(token)] = _Token(wait.user, wait.begun.caveat, ends_at)
         return token
+
+    def _waiting(self, wait: str) -> _Wait:
+        """The wait with that secret. Raises `WaitGone`."""
+        self._sweep()
+        found = self._by_wait.get(_digest(wait))
+        if found is None or found.ends_at <= self._clock():
+            raise WaitGone
+        return found
 
     def _open(self, visit: str) -> _Wait | None:
         self._sweep()

@@ -6,6 +6,7 @@ import base64
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -243,16 +244,41 @@ def test_waits_that_are_none(installed: Installed) -> None:
 
 
 def test_a_client_that_goes_while_it_waits(installed: Installed) -> None:
-    """With its connection gone the wait is over: nobody can consent to it, and nothing is left."""
+    """With its connection gone visit and wait are as they were: somebody consents, it asks again and has its token."""
     discharger, _ = installed
-    _, begun = asked(installed)
+    caveat, begun = asked(installed)
+    wait = discharger.app.state.waits._by_wait[digest(begun.wait.encode())]
     address = urlsplit(discharger.location)
     with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(f"GET /wait?wait={begun.wait} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        eventually(lambda: discharger.app.state.waits._by_wait[digest(begun.wait.encode())].waiter)
-        assert discharger.app.state.waits.find(begun.visit) == begun
-    eventually(lambda: len(discharger.app.state.waits) == 0)
-    assert discharger.app.state.waits.consent(begun.visit, "alice") is False
+        eventually(lambda: wait.waiter)
+    eventually(lambda: wait.waiter is None)
+    assert discharger.app.state.waits.find(begun.visit) == begun
+    brought = token(installed, begun)
+    refused(discharger.http.get(f"/wait?wait={begun.wait}"), 404, "not found")
+    discharged(discharger.ask(caveat, token64=brought, token_kind="browser-window"))
+
+
+def _is_another(wait: Any, last: Any) -> bool:
+    """Whether somebody asks for a wait's answer who is not the last one."""
+    return wait.waiter not in {None, last}
+
+
+def test_a_client_that_comes_back_at_once(installed: Installed) -> None:
+    """Again and again it hangs up and asks anew: each time it waits, and in the end it has its token."""
+    discharger, _ = installed
+    _, begun = asked(installed)
+    wait = discharger.app.state.waits._by_wait[digest(begun.wait.encode())]
+    address = urlsplit(discharger.location)
+    asking = f"GET /wait?wait={begun.wait} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    last = None
+    for _ in range(10):
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.sendall(asking)
+            eventually(partial(_is_another, wait, last))
+            last = wait.waiter
+    eventually(lambda: wait.waiter is None)
+    assert token(installed, begun)
 
 
 def test_closing(installed: Installed) -> None:

@@ -156,21 +156,56 @@ def test_a_wait_is_asked_once(waits: Waits, decided: bool) -> None:
     assert waits.user(token, CAVEAT) == "alice"
 
 
+async def _leave(waits: Waits, begun: Begun, *steps: Callable[[], Any]) -> None:
+    """Ask for the outcome of a wait, and be gone once something has happened."""
+    asking = asyncio.ensure_future(waits.outcome(begun.wait))
+    await asyncio.sleep(0)
+    for step in steps:
+        step()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
 def test_whoever_waits_may_go(waits: Waits) -> None:
-    """With the program that waited gone, nobody can consent any more, and nothing is left."""
+    """With the program that waited gone, visit and wait are as they were: it comes back, and gets its answer, once."""
+    begun = begin(waits)
+    asyncio.run(_leave(waits, begun))
+    assert waits.find(begun.visit) == begun
+    asyncio.run(_leave(waits, begun))
+    assert waits.consent(begun.visit, "alice")
+    assert waits.user(brought(waits, begun), CAVEAT) == "alice"
+    with pytest.raises(WaitGone):
+        brought(waits, begun)
+    assert len(waits) == 0
+
+
+def test_whoever_waits_may_go_as_it_is_decided(waits: Waits) -> None:
+    """A decision that comes as the program goes is not lost with it."""
+    begun, refused = begin(waits), begin(waits)
+    asyncio.run(_leave(waits, begun, lambda: waits.consent(begun.visit, "alice"), lambda: None))
+    asyncio.run(_leave(waits, refused, lambda: waits.refuse(refused.visit)))
+    assert waits.user(brought(waits, begun), CAVEAT) == "alice"
+    with pytest.raises(WaitRefused):
+        brought(waits, refused)
+
+
+def test_whoever_comes_back_before_it_is_seen_to_be_gone(waits: Waits) -> None:
+    """Its next connection can be there before the end of its last: it is given a moment."""
     begun = begin(waits)
 
-    async def leave() -> None:
-        asking = asyncio.ensure_future(waits.outcome(begun.wait))
+    async def come_back() -> bytes:
+        first = asyncio.ensure_future(waits.outcome(begun.wait))
         await asyncio.sleep(0)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
+        second = asyncio.ensure_future(waits.outcome(begun.wait))
+        await asyncio.sleep(0)
+        first.cancel()
+        while not second.done():
+            await asyncio.sleep(0.01)
+            waits.consent(begun.visit, "alice")
+        return await second
 
-    asyncio.run(leave())
-    assert waits.find(begun.visit) is None
-    assert waits.consent(begun.visit, "alice") is False
-    assert len(waits) == 0
+    assert waits.user(asyncio.run(come_back()), CAVEAT) == "alice"
 
 
 def test_ten_minutes(waits: Waits, clock: Clock) -> None:
@@ -308,9 +343,10 @@ def test_tokens_count_too(waits: Waits) -> None:
 
 
 def test_waits_of_one_caveat(waits: Waits) -> None:
-    """Whoever begins again and again only takes his own room: the oldest of that caveat gives way, another's do not."""
+    """Whoever begins again and again only takes his own room: of 64 of a caveat the oldest gives way, no other's."""
     other = begin(waits, OTHER)
     every = [begin(waits) for _ in range(MAX_WAITS_OF_CAVEAT)]
+    assert len(every) == 64
     assert waits.find(every[0].visit) == every[0]
     with pytest.raises(WaitGone):
         asyncio.run(_later(waits.outcome(every[0].wait), lambda: every.append(begin(waits))))

@@ -44,6 +44,21 @@ def test_consent_brings_one_discharge(discharger: Discharger) -> None:
     assert code(discharger.wait(pending)) == (404, "not found")
 
 
+def test_a_program_that_went_and_comes_back(discharger: Discharger) -> None:
+    """It gives up after a second, before anybody has decided; somebody then does, and it asks again for the token."""
+    pending = discharger.begin()
+    person = discharger.person()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(pending.wait_url, timeout=1)
+    page = person.log_in(pending)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(pending.wait_url, timeout=1)
+    assert discharger.is_open(pending)
+    assert person.answer(page).status == 200
+    assert discharger.caveats(discharger.finish(pending)) == [UNTIL, "declared username alice"]
+    assert code(discharger.wait(pending)) == (404, "not found")
+
+
 def test_refusal_brings_none(discharger: Discharger) -> None:
     """The program learns of it, and nobody can allow it afterwards."""
     pending = discharger.begin()
@@ -284,7 +299,7 @@ def test_consent_counts_from_the_session_that_opened_the_page(discharger: Discha
     assert bob.answer(theirs).status == 200
     assert discharger.caveats(discharger.finish(pending))[-1] == "declared username bob"
     late = alice.answer(page)
-    text = "Nobody waits for this any more: it was answered elsewhere, or whoever began it has given up."
+    text = "Nobody waits for this any more: it was answered elsewhere, or begun again too often."
     assert (late.status, late.text) == (410, f"Too late Too late {text}")
 
 
