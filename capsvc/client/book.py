@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import httpx
 
 from capsvc.client.origin import Origin, Place, may_be_here, place_of, read_origin, read_own_url
 from capsvc.macaroon.location import check_location
-from capsvc.macaroon.thirdparty import read_key
+from capsvc.macaroon.thirdparty import key_text, read_key
 
 __all__ = ["Book", "Dischargers", "Known", "KnownDischarger", "same_location"]
 
@@ -64,6 +64,13 @@ class Known:
         return frozenset([place_of(httpx.URL(base)) for base in bases])
 
 
+class _Row(NamedTuple):
+    """One of an issuer's document, as it is written there."""
+
+    location: str
+    public_key: str
+
+
 class Book:
     """The known third parties, by location.
 
@@ -77,7 +84,7 @@ class Book:
         if isinstance(dischargers, str):
             raise TypeError("dischargers is a sequence of URLs, not one text")
         self._known: dict[str, Known] = {}
-        self._unusable: dict[str, str] = {}
+        self._rows: dict[str, _Row] = {}
         self._given = tuple(_entries(dischargers))
         self.issuer = None if issuer is None else read_origin(issuer)
         for entry in self._given:
@@ -92,18 +99,33 @@ class Book:
 
     def find(self, location: str) -> Known | None:
         """The third party at a location."""
-        return self._known.get(same_location(location))
+        name = same_location(location)
+        if name not in self._known and name in self._rows:
+            with contextlib.suppress(ValueError):
+                return self._read(name, self._rows[name])
+        return self._known.get(name)
 
     def unusable(self, location: str) -> str | None:
         """Why the issuer's word on a location is not taken, where it is not."""
-        return self._unusable.get(same_location(location))
+        name = same_location(location)
+        try:
+            if name not in self._known and name in self._rows:
+                self._read(name, self._rows[name])
+        except ValueError as error:
+            return str(error)
+        return None
 
     def owner(self, key: bytes) -> str | None:
         """The location of the third party that is known to have a public key."""
-        return next((known.location for known in self._known.values() if known.public_key == key), None)
+        text = key_text(key)
+        keys = {name: row.public_key for name, row in self._rows.items()}
+        keys |= {name: key_text(known.public_key) for name, known in self._known.items() if known.public_key}
+        return next((name for name, one in keys.items() if one == text), None)
 
     def learn(self, document: object) -> None:
         """Take the third parties that the issuer's document names; what the caller says of one stands.
+
+        Of each that is looked for, and of no other, address and key are read: there may be very many.
 
         Raises:
             ValueError: for a document of another shape.
@@ -116,18 +138,11 @@ class Book:
             location, key = (row.get("location"), row.get("public_key")) if isinstance(row, dict) else (None, None)
             if not isinstance(location, str) or not isinstance(key, str):
                 raise ValueError("a discharger without location or key")  # noqa: TRY004 - a document's shape
-            self._learn(location, key)
+            self._rows.setdefault(same_location(location), _Row(location, key))
 
-    def _learn(self, location: str, key: str) -> None:
-        name = same_location(location)
-        if name in self._known:
-            return
-        try:
-            known = Known(name, self._reachable(location), read_key(key))
-        except ValueError as error:
-            self._unusable[name] = str(error)
-        else:
-            self._known[name] = known
+    def _read(self, name: str, row: _Row) -> Known:
+        """Raises `ValueError`."""
+        return Known(name, self._reachable(row.location), read_key(row.public_key))
 
     def _reachable(self, location: str) -> Origin:
         """Where the issuer says that one is. An issuer elsewhere has no say about what listens on this machine."""

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from macaroonbakery import bakery, checkers
 
 from capsvc.client import DischargeError, KnownDischarger, ServiceError
+from capsvc.client import book as book_module
 from capsvc.client.book import Book
 from capsvc.client.gathering import gather
 from capsvc.errors import TokenError
+from capsvc.macaroon import thirdparty
 from capsvc.macaroon.thirdparty import KeyPair, key_text
 from capsvc.token import Token
 
@@ -351,6 +353,27 @@ def test_the_issuer_s_key_is_no_pin() -> None:
     entry = row(A, a) | {"public_key": key_text(KeyPair.generate().public)}
     world = World({A: a, ISSUER: issuer(entry)})
     assert len(gathered(conditional((A, a)), world, Book((), ISSUER))) == 1
+
+
+def test_of_a_long_document_little_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 keys would take seconds: only those of dischargers that the token asks are read, and the others stand."""
+    a = BakeryDischarger()
+    read: list[str] = []
+
+    def read_key(text: str) -> bytes:
+        read.append(text)
+        return thirdparty.read_key(text)
+
+    monkeypatch.setattr(book_module, "read_key", read_key)
+    rows = [row(f"https://d{number}.example", a) | {"public_key": f"key {number}"} for number in range(9_999)]
+    world = World({A: a, ISSUER: issuer(*rows, row(A, a))})
+    book = Book((), ISSUER)
+    assert len(gathered(conditional((A, a)), world, book)) == 1
+    assert set(read) == {a.public_key}
+    assert len(read) < 5
+    error = refused(conditional(("https://d7.example", a)), world, book)
+    assert (error.code, "public key" in str(error)) == ("discharger-unknown", True)
+    assert "key 7" in read
 
 
 HERE = [
