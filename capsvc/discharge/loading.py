@@ -77,7 +77,7 @@ def _import(name: str, module: str) -> None:
         if module == missing or module.startswith(f"{missing}."):
             raise CheckerError(f"{name}: there is no module {missing}") from None
         raise CheckerError(f"{name}: {module} needs the module {missing}, which is not there") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that is a program would end this one
         raise CheckerError(f"{name}: {module} cannot be imported: {places(error)}") from error
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
+from asyncio import CancelledError
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -111,7 +112,7 @@ def create_discharger(
             return client_address(peer, request.headers.getlist("x-forwarded-for"), proxies)
         return None
 
-    surroundings = Surroundings(location.rstrip("/"), Waits(clock), address_of, same_address, clock)
+    surroundings = Surroundings(location.rstrip("/"), key, Waits(clock), address_of, same_address, clock)
     discharger = _Discharger(
         checker,
         key,
@@ -200,7 +201,9 @@ class _Discharger:
         """The checker's answer, which is one of three, or a fault of its own."""
         try:
             answer: object = await self._checker(condition, request)  # whatever its annotations say
-        except Exception as error:  # noqa: BLE001 - whatever it raises, nothing of it is shown
+        except (CancelledError, KeyboardInterrupt, GeneratorExit):  # those are for us, not of its making
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it raises, SystemExit too: nothing of it is shown
             logger.error("the checker failed: %s", places(error))  # noqa: TRY400 - without its message
             raise fault() from None
         if not isinstance(answer, Declared | Refused | Interaction):

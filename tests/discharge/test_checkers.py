@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from starlette.requests import Request
+from starlette.types import Message
 
 from capsvc.discharge import Declared, Interaction, KeyPair, Refused, create_discharger
+from capsvc.macaroon.encoding import b64encode
 from capsvc.macaroon.thirdparty import key_text
 from caveats import CaveatError
 
-from .conftest import NOON, Serve, caveats, checker, discharged, refused
+from .conftest import NOON, Discharger, Serve, caveats, checker, discharged, refused
 
 KEY = KeyPair.generate()
 TRUST = key_text(KeyPair.generate().public)
@@ -108,6 +111,18 @@ async def _raising_refused(_condition: str, _request: Request) -> Any:
     raise HTTPException(200, "SECRET of the checker")
 
 
+async def _leaving(_condition: str, _request: Request) -> Any:
+    raise SystemExit("SECRET of the checker")
+
+
+class _Odd(BaseException):
+    """An exception that is no `Exception`."""
+
+
+async def _raising_oddly(_condition: str, _request: Request) -> Any:
+    raise _Odd("SECRET of the checker")
+
+
 async def _stating(_condition: str, _request: Request) -> Any:
     return Declared({"SECRET\n": "x"})
 
@@ -119,6 +134,8 @@ def _synchronous(_condition: str, _request: Request) -> Any:
 FAULTS: Mapping[str, Any] = {
     "raises": _raising,
     "raises what a framework would answer": _raising_refused,
+    "ends the process": _leaving,
+    "raises what is no Exception": _raising_oddly,
     "states what cannot be written": _stating,
     "is not async": _synchronous,
     "answers nothing": answering(None),
@@ -141,6 +158,28 @@ def test_checkers_at_fault(serve: Serve, about: str, caplog: pytest.LogCaptureFi
     (record,) = [one for one in caplog.records if one.name != "httpx"]
     assert (record.name, record.levelname, record.exc_info) == ("capsvc.discharge", "ERROR", None)
     assert "SECRET" not in record.getMessage()
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
+def test_what_is_no_fault_of_a_checker(raised: type[BaseException]) -> None:
+    """A client that is gone, ^C and a coroutine's end are for whoever serves: nothing is answered for them."""
+
+    async def check(_condition: str, _request: Request) -> Any:
+        raise raised
+
+    discharger = Discharger(LOCATION, checker=check)
+    discharger.http.close()
+    query = f"id64={b64encode(discharger.caveat())}".encode()
+    scope = {"type": "http", "method": "POST", "path": "/discharge", "query_string": query, "headers": []}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    with pytest.raises(raised):
+        asyncio.run(discharger.app(scope, receive, send))
 
 
 def test_a_fault_has_a_place(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -90,6 +90,7 @@ def test_from_a_module(module: Callable[[str, str], None], name: str) -> None:
         ("ourchecks:over_18:x", "is not written module:name"),
         ("needy:x", "needy:x: needy needs the module nosuchmodule, which is not there"),
         ("broken:x", "broken:x: broken cannot be imported: ZeroDivisionError at "),
+        ("program:x", "program:x: program cannot be imported: SystemExit at "),
         ("attributes:x", "attributes:x: attributes cannot be imported: AttributeError at "),
     ],
 )
@@ -98,6 +99,7 @@ def test_modules_that_have_none(module: Callable[[str, str], None], name: str, m
     module("ourchecks", SOURCE)
     module("needy", "import nosuchmodule")
     module("broken", "1 / 0")
+    module("program", "raise SystemExit")
     module("attributes", "''.nosuch")
     with pytest.raises(CheckerError) as caught:
         load_checker(name)
