@@ -4,6 +4,9 @@ The agent asks for a macaroon with its name and public key. It gets one that say
 has a third party's caveat at ``local`` that only the owner of that key can discharge. It discharges that itself, and
 sends both, bound, as the token of its discharge.
 
+That caveat is sealed with the discharger's own key pair, the one that it publishes: by it an agent can tell whether it
+was asked by the discharger that it talks to, or by another one whose login is passed on to it.
+
 The macaroon's key is made when the process starts, so that nothing is kept of what is given out, but of what was used.
 """
 
@@ -27,7 +30,7 @@ from capsvc.macaroon.chain import KEY_OCTETS, derive_key, verify
 from capsvc.macaroon.decode import UnverifiedMacaroon, decode_binaries
 from capsvc.macaroon.discharges import match
 from capsvc.macaroon.encoding import b64encode
-from capsvc.macaroon.thirdparty import Channel, KeyPair, read_key
+from capsvc.macaroon.thirdparty import Channel, read_key
 from caveats import SATISFIED, CaveatError, TimeBefore, Vocabulary, check, clock_values, encode, parse
 
 __all__ = ["AGENT_SECONDS", "MAX_USED", "AgentLogin"]
@@ -59,7 +62,6 @@ class AgentLogin:
             raise ValueError("an agent has a name")
         self._root_key = token_bytes(KEY_OCTETS)
         self._chain_key = derive_key(self._root_key)
-        self._pair = KeyPair.generate()
         self._channels: dict[bytes, Channel] = {}  # by the public keys of agents that have logged in
         self._used: OrderedDict[bytes, float] = OrderedDict()  # until when, in the order in which they were used
         self._installed: Surroundings | None = None
@@ -106,7 +108,7 @@ class AgentLogin:
         root_key = token_bytes(KEY_OCTETS)
         channel = self._channels.get(public)
         if channel is None:  # it costs most of a login
-            channel = self._channels[public] = Channel.of_first_party(self._pair, public)
+            channel = self._channels[public] = Channel.of_first_party(self._surroundings.key, public)
         sealed = channel.seal(root_key, CONDITION)
         nonce = b64encode(token_bytes(NONCE_OCTETS)).encode("ascii")
         until = TimeBefore(int(self._surroundings.clock()) + AGENT_SECONDS)

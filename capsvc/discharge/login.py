@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from capsvc.discharge.waits import Begun, Waits
+from capsvc.macaroon.thirdparty import KeyPair
 
 __all__ = ["Begin", "Login", "Surroundings"]
 
@@ -21,12 +22,13 @@ Begin: TypeAlias = Callable[[], Begun]
 class Surroundings:
     """What a login is told of the discharger that it is installed in.
 
-    ``location`` is the discharger's URL, without a slash at its end; ``address_of`` says from which address a request
-    came (None where that is unknown, or no address); with ``same_address`` nobody may consent to what was begun from
-    another one; ``clock`` gives Unix seconds.
+    ``location`` is the discharger's URL, without a slash at its end; ``key`` its own key pair, the current one;
+    ``address_of`` says from which address a request came (None where that is unknown, or no address); with
+    ``same_address`` nobody may consent to what was begun from another one; ``clock`` gives Unix seconds.
     """
 
     location: str
+    key: KeyPair
     waits: Waits
     address_of: Callable[[Request], str | None]
     same_address: bool

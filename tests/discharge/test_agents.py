@@ -26,8 +26,14 @@ from .conftest import NOON, Clock, Discharger, Serve, caveats, discharged, refus
 
 BOB = KeyPair.generate()
 EVE = KeyPair.generate()
+OWN = KeyPair.generate()
 CAVEAT = bytes(32)
 LOCATION = "http://127.0.0.1:9"
+
+
+def around(clock: Clock) -> Surroundings:
+    """The discharger around a login that has none."""
+    return Surroundings(LOCATION, OWN, Waits(clock), str, same_address=False, clock=clock)
 
 
 class Agents:
@@ -36,7 +42,7 @@ class Agents:
     def __init__(self) -> None:
         self.clock = Clock()
         self.login = AgentLogin({"bob": [key_text(BOB.public)], "eve": [key_text(EVE.public)]})
-        self.login.install(Surroundings(LOCATION, Waits(self.clock), str, same_address=False, clock=self.clock))
+        self.login.install(around(self.clock))
 
     def macaroon(self, name: str = "bob", pair: KeyPair = BOB) -> UnverifiedMacaroon:
         """What an agent is given."""
@@ -82,6 +88,17 @@ def test_what_an_agent_is_given(agents: Agents) -> None:
     assert root.identifier != agents.macaroon().identifier
 
 
+def test_it_is_sealed_with_the_discharger_s_own_key(agents: Agents, serve: Serve) -> None:
+    """By which an agent knows whose login it completes: the key that is published now, with a former one beside it."""
+    third = agents.macaroon().caveats[1]
+    assert read_parties(third.cid) == (BOB.public[:4], OWN.public)
+    former = KeyPair.generate()
+    served = serve(logins=[AgentLogin({"bob": [key_text(BOB.public)]})], former_keys=[former])
+    root = given(served.http.get("/agent", params={"username": "bob", "public-key": key_text(BOB.public)}))
+    published = served.http.get("/discharge/info").json()["PublicKey"]
+    assert key_text(read_parties(root.caveats[1].cid)[1]) == published == key_text(served.key.public)
+
+
 def test_from_beginning_to_end(agents: Agents) -> None:
     """Discharged by its own key and bound, it proves the name, once."""
     root = agents.macaroon()
@@ -96,7 +113,7 @@ def test_names_with_spaces() -> None:
     """A name is whatever stands at the end."""
     login = AgentLogin({"bob the builder": [key_text(BOB.public)]})
     clock = Clock()
-    login.install(Surroundings(LOCATION, Waits(clock), str, same_address=False, clock=clock))
+    login.install(around(clock))
     root = login._made("bob the builder", BOB.public)
     assert login.user(b"".join(map(encode_binary, bundle(root, local(root)))), CAVEAT) == "bob the builder"
 
@@ -238,7 +255,7 @@ def test_agents_that_are_none(known: dict[str, list[str]]) -> None:
 def test_a_login_belongs_to_one_discharger(agents: Agents) -> None:
     """It is installed once, and used only then."""
     with pytest.raises(ValueError, match="one discharger"):
-        agents.login.install(Surroundings(LOCATION, Waits(agents.clock), str, same_address=False, clock=agents.clock))
+        agents.login.install(around(agents.clock))
     with pytest.raises(ValueError, match="installed"):
         AgentLogin({}).user(b"", CAVEAT)
 
