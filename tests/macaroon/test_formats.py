@@ -12,7 +12,16 @@ from pymacaroons.serializers import JsonSerializer
 from capsvc.errors import TokenError
 from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, decode, encode
 from capsvc.macaroon.encoding import b64encode
-from capsvc.macaroon.formats import packet, read_any, read_packet, read_v1, read_v2json, to_v1, to_v2json
+from capsvc.macaroon.formats import (
+    packet,
+    read_any,
+    read_packet,
+    read_v1,
+    read_v2json,
+    read_v2json_list,
+    to_v1,
+    to_v2json,
+)
 
 SIGNATURE = bytes(range(100, 132))
 SIGNATURE64 = b64encode(SIGNATURE)
@@ -48,6 +57,24 @@ def test_v2json_round_trips(macaroon: UnverifiedMacaroon) -> None:
     assert read_v2json(text) == macaroon
     assert read_any(text) == (macaroon,)
     assert json.loads(text)["v"] == 2
+
+
+@given(st.lists(macaroons, min_size=1, max_size=4))
+def test_lists_of_v2json(held: list[UnverifiedMacaroon]) -> None:
+    """A root and its discharges, in order."""
+    assert read_v2json_list(f"[{', '.join(map(to_v2json, held))}]") == tuple(held)
+
+
+@pytest.mark.parametrize(
+    "alter", ["[]", "{}", "null", "7", "{one}", '"{one}"', "[[{one}]]", "[{one}, 7]", "[{one}", ""]
+)
+def test_what_is_no_list_of_v2json(alter: str) -> None:
+    """Empty, another value, nested, with something else in it, cut short."""
+    one = to_v2json(UnverifiedMacaroon(b"l", b"i", (), SIGNATURE))
+    assert len(read_v2json_list(f"[{one}]")) == 1
+    with pytest.raises(TokenError) as refused:
+        read_v2json_list(alter.replace("{one}", one))
+    assert refused.value.code == "malformed"
 
 
 @given(macaroons)

@@ -45,6 +45,7 @@ BAD = [
 def test_locations(text: str) -> None:
     """URLs of scheme, host, port and path."""
     check_location(text)
+    assert LOCATION_OCTETS == 512
 
 
 @pytest.mark.parametrize("text", BAD)
