@@ -13,6 +13,7 @@ import sys
 import time
 import venv
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DAY = "2026-11-25"
 FENCE = re.compile(r"^```(\w+)(?: at=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-DISCHARGER_PORT = "8701"
+PORTS = ("8701", "8702")  # of the discharger and of the protected application
 PATIENCE = 60  # seconds for the service to answer, on a machine with much else to do
 
 
@@ -97,12 +98,13 @@ def _stand_in_for_a_clone(where: Path, hour: str) -> None:
     (packages / "sitecustomize.py").write_text(
         f"import time\n_real = time.time\ntime.time = lambda: _real() + {offset}\n"
     )
-    script = where / ".venv" / "bin" / "capsvc"
-    script.write_text(
-        f"#!{where}/.venv/bin/python\nimport sys\nfrom capsvc.cli import main\nif __name__ == '__main__':\n"
-        "    sys.exit(main())\n"
-    )
-    script.chmod(0o755)
+    for name, module in (("capsvc", "capsvc.cli"), ("uvicorn", "uvicorn")):
+        script = where / ".venv" / "bin" / name
+        script.write_text(
+            f"#!{where}/.venv/bin/python\nimport sys\nfrom {module} import main\nif __name__ == '__main__':\n"
+            "    sys.exit(main())\n"
+        )
+        script.chmod(0o755)
     (where / ".venv" / ".service").touch()
 
 
@@ -148,7 +150,7 @@ class Terminal:
 class Clone:
     """A directory like a clone of the repository, its terminals, and an end to all that was started there.
 
-    Blocks run word for word, but for the port of the README's discharger: several clones are followed at a time, and
+    Blocks run word for word, but for the ports of what the README serves: several clones are followed at a time, and
     what the authority listens on is any free port as well.
     """
 
@@ -160,15 +162,16 @@ class Clone:
         self.env = {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "CAPSVC_PORT": "0"}
         self.terminal = Terminal(where, self.env)
         self._servers: list[subprocess.Popen[bytes]] = []
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._discharger_port = str(free.getsockname()[1])
+        with ExitStack() as stack:
+            free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
+            self._ports = {port: str(one.getsockname()[1]) for port, one in zip(PORTS, free, strict=True)}
 
     def paste(self, text: str) -> str:
         """Run a block in the terminal where most of them are pasted; return all that it wrote."""
         return self.terminal.paste(self._here(text))
 
     def serve(self, text: str, until: str) -> str:
-        """Run a block that serves, in a terminal of its own; return what it wrote up to the line ``until`` begins."""
+        """Run a block that serves, in a terminal of its own; return what it wrote up to a line with ``until``."""
         number = len(self._servers)
         out, err = self.where / f"serve.{number}.out", self.where / f"serve.{number}.err"
         with out.open("wb") as stdout, err.open("wb") as stderr:
@@ -182,7 +185,7 @@ class Clone:
             )
         self._servers.append(server)
         deadline = time.monotonic() + PATIENCE
-        while self._here(until) not in out.read_text() or not out.read_text().endswith("\n"):
+        while not any(self._here(until) in text and text.endswith("\n") for text in (out.read_text(), err.read_text())):
             assert server.poll() is None, err.read_text()
             assert time.monotonic() < deadline, "nothing answers"
             time.sleep(0.05)
@@ -191,11 +194,13 @@ class Clone:
     def _serving(self, text: str) -> str:
         """The block; a discharger's port is an option where it is not said."""
         return self._here(text).replace(
-            "capsvc discharger serve ", f"capsvc discharger serve --port {self._discharger_port} "
+            "capsvc discharger serve ", f"capsvc discharger serve --port {self._ports[PORTS[0]]} "
         )
 
     def _here(self, text: str) -> str:
-        return text.replace(DISCHARGER_PORT, self._discharger_port)
+        for written, free in self._ports.items():
+            text = text.replace(written, free)
+        return text
 
     def python(self, text: str) -> str:
         """Run a program with the clone's interpreter; return what it wrote."""

@@ -249,14 +249,13 @@ def test_exports_are_named(readme: Readme) -> None:
     assert set(re.findall(r"`(\w+)`", readme.section("Python").split(";")[0])) - {"capsvc"} == set(capsvc.__all__)
 
 
-def test_declarations_in_toml_are_accepted(readme: Readme) -> None:
-    """What the README declares can be declared, and the entry point is one that is looked for, for what it writes."""
+def test_blocks_of_toml_are_accepted(readme: Readme) -> None:
+    """What the README sets and declares can be, and the entry point is one that is looked for, for what it writes."""
     blocks = [tomllib.loads(block.text) for block in readme.of("toml")]
-    declared = [block["attributes"] for block in blocks if "attributes" in block]
     points = [block["project"]["entry-points"] for block in blocks if "project" in block]
-    assert len(declared) + len(points) == len(blocks)
-    for attributes in declared:
-        Vocabulary.from_declarations(attributes)
+    settings = [Settings(**block) for block in blocks if "project" not in block]
+    assert len(settings) >= 2
+    assert any(setting.attributes for setting in settings)
     assert points == [{GROUP: {"is-in-team": "ourchecks:is_in_team"}}]
     assert "async def is_in_team(" in "".join(block.text for block in readme.of("python"))
 
@@ -322,10 +321,8 @@ def test_what_is_missing_is_missing(readme: Readme, tmp_path: Path) -> None:
     assert not later & {path[1] for path in COMMANDS}
     assert "audit" not in {path[1] for path in COMMANDS}
     assert asyncio.run(_statuses(tmp_path, "/healthz", *LATER)) == [200, *[404] * len(LATER)]
-    key = next(param for param in COMMANDS["capsvc", "discharger", "serve"].params if param.name == "key_file")
-    assert isinstance(key, click.Option)
-    assert not key.multiple
-    assert "one process with one key" in limits
+    assert "--workers" not in options(COMMANDS["capsvc", "discharger", "serve"])
+    assert "A discharger is one process" in limits
 
 
 def test_nothing_says_that_there_are_no_third_parties(readme: Readme) -> None:

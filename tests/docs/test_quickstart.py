@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 MORNING = "10:00"
 RANDOM = (
     (re.compile(r"Ag[A-Za-z0-9_-]{80,}"), "TOKEN"),
-    (re.compile(r'(?<=id: )\S{22}|(?<="id": ")[^"]{22}|(?<=token )\S{22}'), "ID"),
+    (re.compile(r'(?<=id: )\S{22}|(?<="id": ")[^"]{22}|(?<="jti": ")[^"]{22}|(?<=token )\S{22}'), "ID"),
+    (re.compile(r'(?<="(?:iat|exp)": )\d{10}'), "SECONDS"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "KID"),
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}="), "PUBLIC-KEY"),
@@ -43,6 +44,8 @@ def test_every_block_of_the_readme_does_what_it_says(readme: Readme, clone: Clon
             expected = block.output_at(clone.hour)
             assert expected is not None
             _check(block, clone, clone.serve(block.text, expected.splitlines()[-1]))
+        elif "uvicorn " in block.text:
+            clone.serve(block.text, "Uvicorn running on ")
         elif block.language == "sh" and ("curl" not in block.text or shutil.which("curl")):
             _check(block, clone, clone.paste(block.text))
         elif block.language == "python":
