@@ -31,7 +31,6 @@ __all__ = ["discharge"]
 REPORT: Final = 30  # seconds between two lines of progress, where there is no terminal to write over the last one
 _STDOUT: Final = 1
 _STDERR: Final = 2
-_OUT_OF_ORDER: Final = frozenset({"unavailable", "bad-answer"})
 
 
 @click.command()
@@ -91,10 +90,12 @@ def _agents(path: Path) -> Agents:
 
 
 def _exit_code(error: DischargeError) -> int:
-    """Refused, or nobody there who could: by the answer's status, where one came; else by the code."""
+    """Refused by whoever was asked; or nobody there who could, or who does what a discharger should."""
+    if error.code == "bad-answer":
+        return UNAVAILABLE
     if error.status is not None and 400 <= error.status < 500:
         return REFUSED
-    return UNAVAILABLE if error.code in _OUT_OF_ORDER else REFUSED
+    return UNAVAILABLE if error.code == "unavailable" else REFUSED
 
 
 class _Desk:

@@ -13,6 +13,12 @@ from caveats import CaveatError, declare
 
 __all__ = ["Conditions", "Wanted"]
 
+OTHER_KEY: Final = (
+    "the caveat is for another discharger's key: if this one's has changed, mint anew once the issuer has the new key"
+    " ('capsvc dischargers set'), or ask whoever runs this discharger"
+)
+"""What the holder of a token can do about it is all that he has to be told."""
+
 MAX_NAMES: Final = MAX_CAVEATS - 1  # a discharge's other caveat is its time-before
 
 
@@ -56,7 +62,7 @@ class Conditions:
         except ValueError:
             raise _unreadable() from None
         if not any(key.public.startswith(prefix) for key in self._keys):
-            raise bad_request("the caveat is for another discharger's key")
+            raise bad_request(OTHER_KEY)
         opened = [channel.open(caveat) for channel in self._known(first_party)]
         sealed = next((one for one in opened if one is not None), None)
         if sealed is None:

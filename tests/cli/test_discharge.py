@@ -43,6 +43,19 @@ class Named(BakeryDischarger):
         return Answer({"PublicKey": self.public_key, "Version": 3}) if request.path == "/discharge/info" else None
 
 
+class Keyed(BakeryDischarger):
+    """Of one of ours nothing but its key."""
+
+    def __init__(self, pair: KeyPair) -> None:
+        super().__init__()
+        self._pair = pair
+
+    @property
+    def public_key(self) -> str:
+        """In standard base64."""
+        return key_text(self._pair.public)
+
+
 @pytest.fixture
 def named(ask: Ask) -> Iterator[str]:
     """The address of a discharger that is registered at the live service, for the time of a test."""
@@ -233,7 +246,7 @@ def test_a_page_of_somebody_else_is_not_opened(run: Run, browser: list[str]) -> 
         with desk("browser-window") as (url, discharger):
             discharger.urls["VisitURL"] = address
             outcome = run("discharge", "--discharger", url, stdin=str(conditional((url, discharger))))
-        line = outcome.refused(1, "bad-answer")
+        line = outcome.refused(3, "bad-answer")
         assert "evil" not in line
         assert browser == []
 
@@ -289,19 +302,29 @@ def test_an_agent_needs_nobody(run: Run, browser: list[str], agent_file: Callabl
         login = AgentLogin({"bot": [key_text(pair.public)]})
         return create_discharger(check, key=key, location=url, allow_any=True, logins=[login])
 
-    class Keyed(BakeryDischarger):
-        @property
-        def public_key(self) -> str:
-            return key_text(key.public)
-
     with desk("agent", "browser-window") as (url, discharger), listening(ours) as at_ours:
         discharger.agents["bot"] = key_text(pair.public)
-        for place, known in ((url, discharger), (at_ours, Keyed())):
+        for place, known in ((url, discharger), (at_ours, Keyed(key))):
             token = str(conditional((place, known)))
             path = str(agent_file(place, pair))
             assert bundle(run("discharge", "--discharger", place, "--agent-file", path, stdin=token).done())
             assert bundle(run("discharge", "--discharger", place, stdin=token, env={"CAPSVC_AGENT_FILE": path}).done())
     assert browser == []
+
+
+def test_a_discharger_whose_key_has_changed(run: Run) -> None:
+    """A token that asks it under its former key is refused with what to do; one under its key of now is discharged."""
+    former, now = KeyPair.generate(), KeyPair.generate()
+
+    async def check(_: str, _request: WebRequest) -> Declared:
+        return Declared({})
+
+    with listening(lambda url: create_discharger(check, key=now, location=url, allow_any=True)) as url:
+        ask = ("discharge", "--discharger", url)
+        line = run(*ask, stdin=str(conditional((url, Keyed(former))))).refused(1, "bad-request")
+        assert f"{url}: the caveat is for another discharger's key: " in line
+        assert "mint anew once the issuer has the new key ('capsvc dischargers set'), or ask whoever runs" in line
+        assert bundle(run(*ask, stdin=str(conditional((url, Keyed(now))))).done())
 
 
 def test_agent_files_that_are_refused(run: Run, agent_file: Callable[[str, KeyPair], Path]) -> None:
@@ -369,14 +392,16 @@ def test_a_location_that_would_act_on_the_terminal(ask: Ask) -> None:
         (b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", 3, "bad-answer"),
         (b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", 3, "bad-answer"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n" + b" " * 100_000, 3, "bad-answer"),
-        (b"HTTP/1.1 404 No\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", 1, "bad-answer"),
+        (b"HTTP/1.1 404 No\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", 3, "bad-answer"),
+        (b"HTTP/1.1 429 No\r\ncontent-length: 2\r\n\r\n[]", 3, "bad-answer"),
+        (b'HTTP/1.1 404 No\r\ncontent-length: 36\r\n\r\n{"Code":"not found","Message":"no"}  ', 1, "not-found"),
         (b'HTTP/1.1 403 No\r\ncontent-length: 16\r\n\r\n{"Message":"no"}', 1, "discharge-refused"),
         (b"nonsense\r\n\r\n", 3, "bad-answer"),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_dischargers_that_are_none(run: Run, serve_octets: Serve, octets: bytes, code: int, kind: str) -> None:
-    """Exit 1 for what it refuses, 3 for what is no discharger or fails; one line, nothing on standard output."""
+    """Exit 1 for what it refuses, 3 for what is no discharger's answer or fails; one line, no standard output."""
     url = serve_octets(octets)
     token = str(conditional((url, BakeryDischarger())))
     assert url in run("discharge", "--discharger", url, stdin=token).refused(code, kind)
