@@ -59,17 +59,20 @@ def eventually(condition: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def serving(app: Any, **options: Any) -> Iterator[str]:
-    """Serve an application on 127.0.0.1 in a thread, with uvicorn's defaults but for what is given; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        config = uvicorn.Config(app, **{"log_config": None, "access_log": False, "proxy_headers": False, **options})
+def serving(make: Callable[[str], Any], **options: Any) -> Iterator[str]:
+    """Serve what is made for an address on 127.0.0.1, in a thread, with uvicorn's defaults but for what is given."""
+    with socket.create_server(("127.0.0.1", options.pop("port", 0))) as sock:
+        address = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        config = uvicorn.Config(
+            make(address), **{"log_config": None, "access_log": False, "proxy_headers": False, **options}
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([sock],))
         thread.start()
         try:
             eventually(lambda: server.started or not thread.is_alive())
             assert server.started, "the application did not start"
-            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+            yield address
         finally:
             server.should_exit = True
             thread.join(PATIENCE)
@@ -144,7 +147,7 @@ def an_office(where: Path, **options: Any) -> Iterator[Office]:
     """A service that runs."""
     clock = Clock()
     app = create_app(Settings(data_dir=where, attributes=ATTRIBUTES), clock=clock)
-    with serving(app, ws="none", **options) as url:
+    with serving(lambda _: app, ws="none", **options) as url:
         yield Office(app.state.authority, url, clock, (where / "admin.token").read_text().strip(), app)
 
 
@@ -213,7 +216,10 @@ class Guarded:
 @contextmanager
 def guarding(app: ASGIApp, office: Office, **options: Any) -> Iterator[Guarded]:
     """Serve an application that has its middleware already."""
-    with serving(app, **options) as url, httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False) as http:
+    with (
+        serving(lambda _: app, **options) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False) as http,
+    ):
         yield Guarded(url, office, http)
 
 
