@@ -46,7 +46,7 @@ __all__ = ["run"]
 def run(options: Mapping[str, Any]) -> None:
     """Serve until SIGTERM or ^C, then answer what is under way, up to 10 seconds.
 
-    Raises what `capsvc.cli.exits` knows: exit 2 for options and files that are wrong, 3 for key, users and port.
+    Raises what `capsvc.cli.exits` knows: exit 2 for options that are wrong, 3 for files that are, and for the port.
     """
     _require_first_parties(options)
     settings = _settings(options)

@@ -7,8 +7,8 @@
     conditions = ["is-authenticated-user", "may-deploy photos"]
     declare = { username = "build-bot" }             # what is stated, as far as it is asked for
 
-A condition is one of them, octet by octet, or it is refused. The file is read once, and strictly: what cannot be meant
-stops the start.
+A condition is one of them, octet by octet, or it is refused. The file is read once, and strictly: what cannot be meant,
+a principal who could not log in among it, stops the start.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PrincipalsError(ValueError):
     """
 
     code = "principals-file"
-    exit_code = 2
+    exit_code = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class Principals:
     by_name: Mapping[str, Principal]
 
     def agents(self) -> dict[str, tuple[str, ...]]:
-        """The public keys of those that log in as agents, as `capsvc.discharge.AgentLogin` takes them."""
-        return {name: one.public_keys for name, one in self.by_name.items() if one.public_keys}
+        """Their public keys, as `capsvc.discharge.AgentLogin` takes them."""
+        return {name: one.public_keys for name, one in self.by_name.items()}
 
 
 def static_checker(principals: Principals) -> Checker:
@@ -102,7 +102,7 @@ def _content(path: Path) -> dict[str, Any]:
             raise PrincipalsError(f"{path}: everybody can write to it; run chmod o-w on it")
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        raise PrincipalsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise PrincipalsError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise PrincipalsError(f"{path}: is not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -111,7 +111,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _principal(path: Path, name: str, entry: object) -> Principal:
-    where = f"{path}: principals.{name if len(name) <= 128 and name.isascii() and name.isprintable() else '…'}"
+    where = f"{path}: principals.{name if len(name) <= 128 and name.isascii() and name.isprintable() else '...'}"
 
     def value(key: str, meaning: Callable[[object], _T], default: object) -> _T:
         given = entry.get(key, default) if isinstance(entry, dict) else default
@@ -126,7 +126,11 @@ def _principal(path: Path, name: str, entry: object) -> Principal:
         raise PrincipalsError(f"{where}: a principal's name is a word: {error}") from None
     if not isinstance(entry, dict) or not entry.keys() <= KEYS:
         raise PrincipalsError(f"{where}: has the keys {', '.join(sorted(KEYS))}, and no other")
-    return Principal(value("public_keys", _keys, []), value("conditions", _conditions, []), value("declare", _told, {}))
+    return Principal(
+        conditions=value("conditions", _conditions, []),
+        declared=value("declare", _told, {}),
+        public_keys=value("public_keys", _keys, []),
+    )
 
 
 def _texts(value: object) -> list[str]:
@@ -139,6 +143,8 @@ def _texts(value: object) -> list[str]:
 
 def _keys(value: object) -> tuple[str, ...]:
     keys = _texts(value)
+    if not keys:
+        raise ValueError("has one key at least; capsvc keygen makes a pair")
     for key in keys:
         read_key(key)
     return tuple(keys)

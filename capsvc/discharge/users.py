@@ -219,7 +219,7 @@ def _users(path: Path, lines: list[str]) -> Mapping[str, User]:
     for number, line in enumerate(lines, 1):
         name = _name(line)
         if name == line:
-            raise _wrong(path, number, "is not name:$argon2id$…; capsvc discharger passwd writes such lines")
+            raise _wrong(path, number, "is not name:$argon2id$...; capsvc discharger passwd writes such lines")
         try:
             TYPES["word"].read(name)
         except ValueError as error:

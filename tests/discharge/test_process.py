@@ -127,9 +127,12 @@ def test_a_former_key(place: Path) -> None:
         ((*COMMON, "--checker", "checks:nosuch"), 2, "there is no nosuch in checks"),
         ((*COMMON, "--checker", "session"), 2, "--checker session needs --users"),
         ((*COMMON, "--checker", "static"), 2, "--checker static needs --principals"),
-        ((*COMMON, "--principals", "checks.py"), 2, "checks.py: is not TOML"),
-        ((*COMMON, "--principals", "nosuch"), 2, "nosuch: cannot be read"),
+        ((*COMMON, "--principals", "checks.py"), 3, "checks.py: is not TOML"),
+        ((*COMMON, "--principals", "nosuch"), 3, "principals-file: nosuch: cannot be read (No such file"),
+        ((*COMMON, "--principals", "keyless.toml"), 3, "keyless.toml: principals.mute.public_keys: has one key"),
         ((*COMMON, "--users", "nosuch"), 3, "nosuch: there is no such file"),
+        ((*COMMON, "--users", "checks.py"), 3, "users-file: checks.py: "),
+        ((*COMMON, "--users", "plain"), 3, "plain: line 1: is not name:$argon2id$...; capsvc discharger passwd"),
         ((*COMMON, "--users", "users", "--location", "http://dis.example"), 2, "https"),
         ((*COMMON, "--location", "dis.example"), 2, "a location is an http or https URL"),
         ((*COMMON, "--discharge-ttl", "2h"), 2, "1 to 3600 seconds"),
@@ -143,7 +146,10 @@ def test_a_former_key(place: Path) -> None:
     ],
 )
 def test_starts_that_fail(place: Path, options: tuple[str, ...], code: int, message: str) -> None:
-    """Options and files that are wrong end it with 2, key and users with 3, in one line that says what to do."""
+    """Options that are wrong end it with 2, every file that is with 3, in one line that says what to do."""
+    (place / "keyless.toml").write_text('[principals.mute]\nconditions = ["c"]\n')
+    (place / "plain").write_text("alice:correct horse\n")
+    (place / "plain").chmod(0o600)
     ended = command(place, "discharger", "serve", "--port", "0", *options)
     assert (ended.code, ended.out) == (code, ""), ended.err
     assert message in ended.err

@@ -21,6 +21,7 @@ conditions = ["is-authenticated-user", "may-deploy photos"]
 declare = {{ username = "build-bot", team = "" }}
 
 [principals."bob@agents"]
+public_keys = ["{OTHER}"]
 conditions = ["is-authenticated-user"]
 """
 
@@ -33,19 +34,20 @@ def read(tmp_path: Path, text: str | bytes) -> Principals:
 
 
 def test_a_file(tmp_path: Path) -> None:
-    """Principals by name; only those with keys are agents."""
+    """Principals by name, each an agent with its keys."""
     principals = read(tmp_path, GOOD)
     assert list(principals.by_name) == ["build-bot", "bob@agents"]
     bot, bob = principals.by_name.values()
     assert bot.public_keys == (BOT, OTHER)
     assert bot.conditions == {"is-authenticated-user", "may-deploy photos"}
     assert bot.declared == {"username": "build-bot", "team": ""}
-    assert (bob.public_keys, bob.declared) == ((), {})
-    assert principals.agents() == {"build-bot": (BOT, OTHER)}
+    assert (bob.public_keys, bob.declared) == ((OTHER,), {})
+    assert principals.agents() == {"build-bot": (BOT, OTHER), "bob@agents": (OTHER,)}
     assert read_principals(str(tmp_path / "principals.toml")) == principals
 
 
 ENTRY = '[principals.bot]\nconditions = ["c"]\n'
+KEYED = f'{ENTRY}public_keys = ["{BOT}"]\n'
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,9 @@ ENTRY = '[principals.bot]\nconditions = ["c"]\n'
             "principals.bot.conditions: a condition is what stands after need-declared",
         ),
         ('[principals.bot]\nconditions = ["need-declared "]', "principals.bot.conditions: need-declared is followed"),
+        (ENTRY, "principals.bot.public_keys: has one key at least"),
+        (f"{ENTRY}public_keys = []", "principals.bot.public_keys: has one key at least"),
+        (f'{KEYED}[principals."{"é" * 9}"]', "principals....: a principal's name is a word"),
         (f'{ENTRY}public_keys = "{BOT}"', "principals.bot.public_keys: is a list of texts"),
         (f'{ENTRY}public_keys = ["x"]', "principals.bot.public_keys: a public key is 32 octets in standard base64"),
         (f'{ENTRY}public_keys = ["{BOT}", "{BOT}"]', "principals.bot.public_keys: has the same entry twice"),
@@ -86,13 +91,14 @@ ENTRY = '[principals.bot]\nconditions = ["c"]\n'
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str | bytes, blamed: str) -> None:
-    """Errors name the file and the key, and end the process as wrong settings do."""
-    assert read(tmp_path, ENTRY).by_name["bot"].conditions == {"c"}
+    """Errors name the file and the key, in characters that a terminal shows, and end the process as other files do."""
+    assert read(tmp_path, KEYED).by_name["bot"].conditions == {"c"}
     with pytest.raises(PrincipalsError) as caught:
         read(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path / 'principals.toml'}: ")
     assert blamed in str(caught.value)
-    assert (caught.value.code, caught.value.exit_code) == ("principals-file", 2)
+    assert (caught.value.code, caught.value.exit_code) == ("principals-file", 3)
+    assert str(caught.value).isascii()
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -101,14 +107,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for wrong, blamed in ((path, "cannot be read"), (tmp_path, "no file of principals")):
         with pytest.raises(PrincipalsError, match=blamed):
             read_principals(wrong)
-    read(tmp_path, ENTRY)
+    read(tmp_path, KEYED)
     path.chmod(0o666)
     with pytest.raises(PrincipalsError, match="run chmod o-w"):
         read_principals(path)
     path.chmod(0o664)
     assert read_principals(path)
     with pytest.raises(PrincipalsError, match="at most 8 MiB"):
-        read(tmp_path, ENTRY + "#" * (8 << 20))
+        read(tmp_path, KEYED + "#" * (8 << 20))
 
 
 class Known:
