@@ -81,11 +81,10 @@ FOREIGN_SCHEMAS: Final[dict[str, Schema]] = {
                     "invalid_client",
                     "unauthorized_client",
                     "temporarily_unavailable",
-                    "server_error",
                 ]
             },
             "error_description": {"type": "string"},
-            "code": text(f"Ours, as in problems, or {INTERNAL_ERROR}."),
+            "code": text("Ours, as in problems."),
         }
     ),
 }
@@ -102,7 +101,12 @@ def _oauth(summary: str, description: str, *, body: str, answer: Part, statuses:
         "operationId": "-".join(summary.lower().split()),
         "security": [],
         "requestBody": required_body(body, _FORM),
-        "responses": {"200": answer, **refused, "405": problem(405, ("method-not-allowed",))},
+        "responses": {
+            "200": answer,
+            **refused,
+            "405": problem(405, ("method-not-allowed",)),
+            "500": problem(500, (INTERNAL_ERROR,)),
+        },
     }
 
 
@@ -112,7 +116,7 @@ _INTROSPECT: Final[Part] = {
         "RFC 7662. Permission: `tokens:verify`. A token that the credential does not cover is not active.",
         body="Introspect",
         answer=response("What the token is good for.", ref("Introspection")),
-        statuses=(400, 401, 403, 413, 415, 500, 503),
+        statuses=(400, 401, 403, 413, 415, 503),
     ),
     "security": [{"credential": []}, {"password": []}],
 }
@@ -163,7 +167,7 @@ FOREIGN_PATHS: Final[dict[str, Part]] = {
             "RFC 7009: this token and all made from it. The answer is the same whatever the token is.",
             body="Revoke",
             answer=response("Done, or nothing to do.", None),
-            statuses=(400, 413, 415, 500, 503),
+            statuses=(400, 413, 415, 503),
         )
     },
     "/v1/forward-auth": {method.lower(): _forward_auth(method) for method in METHODS},

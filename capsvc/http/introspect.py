@@ -10,7 +10,6 @@ from capsvc.http.incoming import Incoming
 from capsvc.http.oauth import FORM, admit_caller, read_pairs, require_caller
 from capsvc.http.problems import Problem
 from capsvc.http.service import Service
-from capsvc.http.shape import check_name
 from capsvc.wire import introspection_object
 from caveats import TYPES, Vocabulary
 
@@ -72,7 +71,7 @@ def _read(body: bytes, query: bytes) -> _Asked:
 
 def _check_audience(audience: str) -> None:
     try:
-        check_name(audience, "audience")
+        TYPES["word"].from_context(audience)
     except ValueError:
         raise Problem(400, "bad-request", "The audience is no word.") from None
 

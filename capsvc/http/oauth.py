@@ -17,9 +17,7 @@ __all__ = ["FORM", "admit_caller", "metadata", "oauth_answer", "read_pairs", "re
 
 FORM: Final = "application/x-www-form-urlencoded"
 
-_ERRORS: Final = MappingProxyType(
-    {401: "invalid_client", 403: "unauthorized_client", 500: "server_error", 503: "temporarily_unavailable"}
-)
+_ERRORS: Final = MappingProxyType({401: "invalid_client", 403: "unauthorized_client", 503: "temporarily_unavailable"})
 _BASIC_CHALLENGE: Final = b'Basic realm="capsvc", charset="UTF-8"'
 
 
@@ -59,10 +57,10 @@ def _password(credential: str) -> str:
     RFC 6749, section 2.3.1, has both form-encoded first, which not every client does; no token has a ``%``.
     """
     try:
-        octets = base64.b64decode(credential, validate=True)
+        octets = base64.b64decode(credential)
     except ValueError:
         return ""
-    if base64.b64encode(octets).decode("ascii") != credential:
+    if base64.b64encode(octets).decode("ascii") != credential:  # another spelling, or something beside it
         return ""
     return unquote_plus(octets.partition(b":")[2].decode("latin-1"))
 

@@ -75,7 +75,7 @@ class Api:
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         self.clock = Clock()
-        self.settings = Settings(data_dir=data_dir, attributes=ATTRIBUTES, **settings)
+        self.settings = Settings(data_dir=data_dir, **{"attributes": ATTRIBUTES, **settings})
         self.peer: tuple[str, int] | None = ("127.0.0.1", 1)
         # Tests look into what the application adds to a Starlette: its log, its routes' resources.
         self.app: Any = create_app(self.settings, clock=self.clock)

@@ -191,7 +191,8 @@ def test_each_header_exactly_once(gate: Api, name: str) -> None:
     """Absent or twice, be they the same, is refused; other spellings are read neither in its place nor beside it."""
     token = mint(gate, "path = /photos/1", "method = GET", "host = app.example.org", "ip in 192.0.2.0/24")
     assert allowed(ask(gate, token))
-    assert ask(gate, token, **{name: None}).outcome == (403, "forbidden")
+    absent = ask(gate, token, **{name: None})
+    assert (*absent.outcome, absent.json["detail"]) == (403, "forbidden", f"X-Forwarded-{name} is there exactly once.")
     for spelling in (
         f"X_Forwarded_{name}",
         f"X-Forwarded_{name}",
@@ -463,3 +464,12 @@ def test_other_addresses(gate: Api, spelling: str) -> None:
     headers = [("authorization", f"Bearer {mint(gate)}"), *forwarded()]
     assert gate.send("GET", "/v1/forward-auth", headers).status == 200
     assert gate.send("GET", spelling, headers).status == 404
+
+
+def test_the_document_has_every_method(gate: Api) -> None:
+    """All that OpenAPI can tell of, but for HEAD, which goes with GET."""
+    operations = gate.get("/openapi.json").json["paths"]["/v1/forward-auth"]
+    assert operations.keys() == {"get", "put", "post", "delete", "options", "patch", "trace"}
+    for operation in operations.values():
+        assert operation["responses"].keys() == {"200", "401", "403", "503"}
+        assert {one["name"] for one in operation["parameters"]} == {f"X-Forwarded-{name}" for name in TOLD}

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
@@ -11,6 +12,9 @@ import pytest
 from pymacaroons import Macaroon
 
 from capsvc.errors import RequestError
+from capsvc.http.answers import JSON, NO_STORE
+from capsvc.http.oauth import oauth_answer
+from capsvc.http.problems import Problem
 from capsvc.token import Token
 
 from .conftest import NOON, Answer, Api, Header, Party
@@ -124,6 +128,24 @@ def test_the_context(shared: Api) -> None:
         }
 
 
+def test_values_of_other_types(tmp_path: Path) -> None:
+    """What is no integer stays text, whatever it spells."""
+    opened = Api(tmp_path, attributes={"due": {"type": "instant"}, "at": {"type": "clock"}, "sum": {"type": "digest"}})
+    digest = "sha256:" + "A" * 43
+    try:
+        token = opened.mint(caveats=["due < 2027-01-01T00:00:00Z", "at >= 08:00", f"sum = {digest}"])["token"]
+        context = {"context.due": "2026-12-31T00:00:00Z", "context.at": "08:30", "context.sum": digest}
+        assert introspect(opened, token, **context)["active"] is True
+        for name, value in (
+            ("context.due", "1798675200"),
+            ("context.at", "510"),
+            ("context.due", "2027-01-01T00:00:00Z"),
+        ):
+            assert introspect(opened, token, **{**context, name: value}) == {"active": False}
+    finally:
+        opened.close()
+
+
 def test_inactive_answers_are_one(api: Api) -> None:
     """Whatever the reason, the same octets and headers: not ours, dead, not for this audience, not covered."""
     api.post("/v1/audiences", {"name": "photos"})
@@ -205,6 +227,8 @@ def test_requests_that_are_none(shared: Api, fields: list[tuple[str, str]], quer
     """The form has one token, and nothing twice; the address has nothing."""
     token = shared.mint()["token"]
     assert introspect(shared, token, token_type_hint="refresh_token", other="1")["active"] is True
+    loose = shared.send("POST", "/v1/introspect", [FORM, bearer(shared.admin)], [f"other&token={token}&&".encode()])
+    assert loose.json["active"] is True
     filled = [(name, value.replace("TOKEN", token)) for name, value in fields]
     answer = ask(shared, filled, query=query.replace("TOKEN", token))
     assert refused(answer) == (400, "invalid_request", "bad-request")
@@ -252,6 +276,7 @@ def test_the_password_is_a_credential(shared: Api) -> None:
         "Basic " + base64.b64encode(b"user:").decode(),
         "Basic " + base64.b64encode(b"user:x").decode(),
         "Basic " + base64.b64encode(b"user:\xff").decode(),
+        "Basic " + base64.b64encode(b"user:x:y").decode(),
         "Basic dXNlcjp4=",
         "Basic dXNlcjp4\xe9",
     ],
@@ -270,6 +295,7 @@ def test_passwords_have_one_spelling(shared: Api) -> None:
         assert isinstance(value, str)
         assert ask(shared, {"token": "x"}, (name, value)).status == 200
         loose = [value + "=", value + " ", value[:10] + " " + value[10:], value.replace("Basic ", "Basic :")]
+        assert refused(ask(shared, {"token": "x"}, basic(f"x:{shared.admin}", user)))[2] == "malformed"
         if value.endswith("="):
             loose.append(value.rstrip("="))
             last = value.rstrip("=")[-1]
@@ -375,6 +401,35 @@ def test_metadata(shared: Api) -> None:
         "response_types_supported": [],
         "grant_types_supported": [],
     }
+
+
+def test_metadata_of_an_issuer_below_a_path(tmp_path: Path) -> None:
+    """The issuer is told as it is configured, and the endpoints lie below it."""
+    opened = Api(tmp_path, issuer="https://tokens.example.org/unit-X/")
+    try:
+        told = opened.get("/.well-known/oauth-authorization-server").json
+        assert told["issuer"] == "https://tokens.example.org/unit-X/"
+        assert told["introspection_endpoint"] == "https://tokens.example.org/unit-X/v1/introspect"
+        assert told["revocation_endpoint"] == "https://tokens.example.org/unit-X/v1/revoke"
+        assert introspect(opened, opened.mint()["token"])["iss"] == told["issuer"]
+    finally:
+        opened.close()
+
+
+def test_other_addresses_are_no_oauth_matter(shared: Api) -> None:
+    """What is no address of ours is told as everywhere."""
+    for path in ("/v1/introspect", "/v1/revoke"):
+        assert shared.send("POST", path, [FORM], [b"token=x"]).status != 404
+        answer = shared.send("POST", path, [FORM], [b"token=x"], raw_path=path.replace("r", "%72").encode())
+        assert answer.outcome == (404, "not-found")
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_headers_of_refusals_are_kept() -> None:
+    """All but what speaks of a body of another form."""
+    closing = (b"connection", b"close")
+    kept = oauth_answer(Problem(503, "unavailable", headers=(closing,))).headers
+    assert set(kept) == {JSON, NO_STORE, closing, (b"retry-after", b"1")}
 
 
 @pytest.mark.parametrize("authorization", ["Basic eDp5", "Basic x", "Bearer x", "Digest x", ""])

@@ -28,6 +28,22 @@ GROUPS: Final[Mapping[str, Group]] = {
         ("capsvc/decision", "capsvc/authority/decision.py", "capsvc/authority/presented.py"),
         ("tests/authority", "tests/attacks"),
     ),
+    "gateways": Group(
+        (
+            "capsvc/addresses.py",
+            "capsvc/authority/introspecting.py",
+            "capsvc/http/forwardauth.py",
+            "capsvc/http/introspect.py",
+            "capsvc/http/oauth.py",
+        ),
+        (
+            "tests/test_addresses.py",
+            "tests/authority/test_introspecting.py",
+            "tests/http/test_forward_auth.py",
+            "tests/http/test_introspect.py",
+            "tests/http/test_revocations.py",
+        ),
+    ),
 }
 
 
