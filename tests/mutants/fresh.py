@@ -18,7 +18,17 @@ from tests.mutants.session import ARGUMENTS, load_profile
 
 __all__ = ["import_what_is_foreign", "try_fresh"]
 
-_FOREIGN: Final = ("pymacaroons", "nacl.secret", "nacl.bindings", "msgspec", "sqlite_utils", "hypothesis", "httpx")
+_FOREIGN: Final = (
+    "pymacaroons",
+    "macaroonbakery.httpbakery",
+    "nacl.public",
+    "nacl.secret",
+    "nacl.bindings",
+    "msgspec",
+    "sqlite_utils",
+    "hypothesis",
+    "httpx",
+)
 """Imported before the fork, since they are the same for every mutant."""
 
 

@@ -28,6 +28,17 @@ GROUPS: Final[Mapping[str, Group]] = {
         ("capsvc/decision", "capsvc/authority/decision.py", "capsvc/authority/presented.py"),
         ("tests/authority", "tests/attacks"),
     ),
+    "thirdparties": Group(
+        (
+            "capsvc/authority/registry.py",
+            "capsvc/authority/registering.py",
+            "capsvc/authority/pins.py",
+            "capsvc/authority/keypairs.py",
+            "capsvc/authority/exchanging.py",
+            "capsvc/authority/descending.py",
+        ),
+        ("tests/authority", "tests/attacks", "tests/harness/test_moved_rows.py"),
+    ),
     "gateways": Group(
         (
             "capsvc/addresses.py",
