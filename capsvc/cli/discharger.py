@@ -8,10 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from capsvc.cli.exits import USAGE, Failure
-from capsvc.cli.inputs import DURATION
+from capsvc.cli.exits import UNAVAILABLE, USAGE, Failure
+from capsvc.cli.inputs import DURATION, STDIN
 from capsvc.cli.render import emit, escape, is_terminal
-from capsvc.keyfile import key_file_text
+from capsvc.errors import StartError
+from capsvc.keyfile import KeyFileError, key_file_text
 from capsvc.macaroon.thirdparty import KeyPair, key_text, read_key
 from capsvc.secretfiles import write_new_secret
 
@@ -46,19 +47,42 @@ class _FirstPartyType(click.ParamType[_FirstParty]):
         return _FirstParty(name, key)
 
 
+class _OwnFileType(click.ParamType[Path]):
+    """A file that is written: standard output is none, since nothing would guard what is secret there."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path, if it can be a file's."""
+        path = Path(value)
+        if not path.name or value == STDIN:
+            self.fail("give the name of a file to write.", param, ctx)
+        return path
+
+
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=_OwnFileType())
 def keygen(file: Path) -> None:
     """Make a key pair in a new FILE, and write its public key to standard output.
 
     Dischargers and agents have one each. The file is macaroon-bakery's; whoever reads it can act for its owner.
     """
     pair = KeyPair.generate()
-    if not write_new_secret(file, key_file_text(pair).encode("ascii")):
+    if not _written(file, key_file_text(pair).encode("ascii")):
         raise Failure(USAGE, "exists", f"{file} is there already, and is never overwritten; name another file")
     if is_terminal():
         click.echo(f"{escape(str(file))} holds the pair. Its public key, which everybody may know:", err=True)
     emit(f"{key_text(pair.public)}\n")
+
+
+def _written(file: Path, octets: bytes) -> bool:
+    """Write a new file; False if one of that name is there already."""
+    if not file.parent.is_dir():
+        raise Failure(UNAVAILABLE, KeyFileError.code, f"{file}: there is no such directory; make it first")
+    try:
+        return write_new_secret(file, octets)
+    except StartError as error:
+        raise Failure(UNAVAILABLE, KeyFileError.code, str(error)) from None
 
 
 @click.group()
@@ -112,7 +136,7 @@ def serve(**options: Any) -> None:
 
 
 @discharger.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=_OwnFileType())
 @click.argument("name")
 def passwd(file: Path, name: str) -> None:
     """Give a user a password in FILE, which is made if it is not there.

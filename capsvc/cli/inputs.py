@@ -17,6 +17,7 @@ from capsvc.macaroon.thirdparty import read_key
 __all__ = [
     "DURATION",
     "PUBLIC_KEY",
+    "STDIN",
     "TOKEN_FILE",
     "Duration",
     "PublicKey",

@@ -43,9 +43,28 @@ def test_keygen_twice(tmp_path: Path) -> None:
 
 
 def test_keygen_nowhere(tmp_path: Path) -> None:
-    """A directory that is not there is exit 3; no name, exit 2."""
-    assert command(tmp_path, "keygen", "nosuch/d.key").code == 3
-    assert command(tmp_path, "keygen").code == 2
+    """A directory that is not there, or is none, is exit 3 and about the key's file."""
+    ended = command(tmp_path, "keygen", "nosuch/d.key")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err == "capsvc: key-file: nosuch/d.key: there is no such directory; make it first\n"
+    ended = command(tmp_path, "keygen", "x" * 256)
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err == "capsvc: key-file: ...: cannot be written (File name too long)\n"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    assert command(tmp_path, "keygen", "there/d.key").code == 0
+
+
+@pytest.mark.parametrize("name", [None, "", "-", ".", "/"])
+def test_names_of_no_file(tmp_path: Path, name: str | None) -> None:
+    """No name, one that no file has, and standard output, which has no owner: exit 2, and nothing is made."""
+    for words, more in ((["keygen"], []), (["discharger", "passwd"], ["alice"])):
+        ended = command(tmp_path, *words, *([] if name is None else [name, *more]), given="correct horse\n")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("capsvc: usage: ")
+        assert list(tmp_path.iterdir()) == []
+    assert command(tmp_path, "keygen", "./-").code == 0
+    assert (tmp_path / "-").exists()
 
 
 def test_a_password(tmp_path: Path) -> None:
