@@ -7,7 +7,8 @@ r"""A service that protects invoices: it asks capsvc, for every request, whether
         uvicorn --app-dir examples --factory invoice_service:create_service
 
 The service's own credential is good for one thing, and for one audience. What the authority judges is what was asked
-for: the method, and the path as it was sent, before any server has tidied it up.
+for: the method, and the path as it was sent, before any server has tidied it up. This is what it takes by hand, in any
+language; here in Python `capsvc.asgi` does it, and more (`newsroom.py`).
 """
 
 from __future__ import annotations
