@@ -16,7 +16,7 @@ from typing import Final
 
 from ..required import missing  # noqa: TID252 - what all folders share
 
-__all__ = ["GATEWAYS", "Answer", "Gateway", "Places", "free_port", "request", "snippet"]
+__all__ = ["GATEWAYS", "Answer", "Gateway", "Places", "exchange", "free_port", "request", "snippet"]
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples" / "gateways"
 GATEWAYS: Final[Mapping[str, str]] = {"nginx": "nginx.conf", "caddy": "Caddyfile"}
@@ -154,8 +154,7 @@ class Gateway:
 
     def send(self, octets: bytes, method: str = "GET", source: str = "127.0.0.1") -> Answer:
         """What it answers to these octets, on a connection of their own from that address of this machine."""
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE, (source, 0)) as connection:
-            return _answer(connection, octets, method)
+        return exchange(self.port, octets, method, source)
 
     def converse(self, *requests: bytes) -> list[Answer]:
         """What it answers to each in turn, all on one connection."""
@@ -176,6 +175,12 @@ class Gateway:
         """One request: exactly that target and those headers, and a credential if one is given."""
         octets = request(target, *headers, token=token, method=method, host=host, version=version, body=body)
         return self.send(octets, method, source)
+
+
+def exchange(port: int, octets: bytes, method: str = "GET", source: str = "127.0.0.1") -> Answer:
+    """What a port of this machine answers to these octets, on a connection of their own from that address."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0)) as connection:
+        return _answer(connection, octets, method)
 
 
 def request(

@@ -120,3 +120,19 @@ def test_the_lines_are_needed(weaker: Behind, case: str, subjects: list[str]) ->
     """Without them the same tests would see what a caller made up, or nothing of what the service said."""
     token = weaker.authority.token(subject="alice")
     assert weaker.reached("/photos/1", *FORGED[case], token=token).subjects == subjects
+
+
+def test_the_target_as_it_was_sent_is_needed(
+    tmp_path: Path, authority: Authority, application: Application, site: Path
+) -> None:
+    """With nginx's ``$uri``, which it has repaired, a path is judged that is not the application's."""
+    saved = (
+        snippet("nginx").replace("location / {", "location / { set $saved $uri;").replace("$request_uri;", "$saved;")
+    )
+    gateway = Gateway("nginx", tmp_path / "run", Places(authority.port, application.port, site), saved)
+    try:
+        repaired = Behind(gateway, application, authority)
+        token = authority.token("path under /public")
+        assert repaired.reached("/admin/..%2fpublic", token=token).target == "/admin/..%2fpublic"
+    finally:
+        gateway.close()
