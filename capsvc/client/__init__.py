@@ -68,6 +68,7 @@ class Client:
     Raises:
         ValueError: for an address to which no credential may go.
         TokenError: for a credential that is no token's text.
+        TypeError: for one that is no text, None among it.
 
     """
 
@@ -215,6 +216,7 @@ class AsyncClient:
     Raises:
         ValueError: for an address to which no credential may go.
         TokenError: for a credential that is no token's text.
+        TypeError: for one that is no text, None among it.
 
     """
 

@@ -63,10 +63,10 @@ def failure(error: Exception) -> tuple[str, str]:
 class _Base:
     """What does not touch the wire: addresses, headers, the words for a failure."""
 
-    def __init__(self, url: str, credential: str | None, timeout: float) -> None:
+    def __init__(self, url: str, credential: str, timeout: float) -> None:
         self.origin = read_origin(url)
         self._timeout = timeout
-        self._credential = None if credential is None else _checked(credential)
+        self._credential = _checked(credential)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.origin.base}>"
@@ -76,7 +76,7 @@ class _Base:
 
     def _request(self, call: Call) -> dict[str, Any]:
         headers = {}
-        if self._credential is not None and not call.anonymous:
+        if not call.anonymous:
             headers["authorization"] = f"Bearer {self._credential}"
         content = None
         body = encode_body(call)
@@ -103,8 +103,11 @@ def _checked(credential: str) -> str:
 
     Raises:
         TokenError: ``malformed`` or ``too-large``; which characters are wrong is not said.
+        TypeError: for what is no text: None, where a variable was not set, must not make a client without one.
 
     """
+    if not isinstance(credential, str):
+        raise TypeError("the credential is text")
     text = credential.strip()
     if len(text) > CREDENTIAL_OCTETS:
         raise TokenError("too-large", "the credential is larger than a bundle may be")
@@ -117,7 +120,7 @@ class Connection(_Base):
     """A service's address and a credential for it. Thread-safe, as httpx's client is."""
 
     def __init__(
-        self, url: str, credential: str | None, *, timeout: float, transport: httpx.BaseTransport | None = None
+        self, url: str, credential: str, *, timeout: float, transport: httpx.BaseTransport | None = None
     ) -> None:
         super().__init__(url, credential, timeout)
         self._http = httpx.Client(transport=transport, **self._options())
@@ -142,7 +145,7 @@ class AsyncConnection(_Base):
     """`Connection` for asyncio."""
 
     def __init__(
-        self, url: str, credential: str | None, *, timeout: float, transport: httpx.AsyncBaseTransport | None = None
+        self, url: str, credential: str, *, timeout: float, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         super().__init__(url, credential, timeout)
         self._http = httpx.AsyncClient(transport=transport, **self._options())

@@ -439,6 +439,15 @@ def test_credentials_that_are_none(kind: type[Client | AsyncClient], credential:
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("credential", [None, CREDENTIAL.encode(), 5, [CREDENTIAL]])
+def test_credentials_that_are_no_text(kind: Any, credential: object) -> None:
+    """None, as of a variable that was not set, makes no client that asks without a credential: nothing does."""
+    with pytest.raises(TypeError, match="the credential is text"):
+        kind(URL, credential)
+    kind(URL, CREDENTIAL)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_addresses_that_get_no_credential(kind: type[Client | AsyncClient]) -> None:
     """A client for plain http to another machine cannot be made; for this machine it can."""
     with pytest.raises(ValueError, match="https"):
