@@ -114,7 +114,7 @@ class Asked(NamedTuple):
     token: bytes
 
     def __repr__(self) -> str:
-        return f"<Asked {self.kind or 'without a login'}>"
+        return "<Asked>"  # a token is a secret
 
 
 async def read_asked(request: Request) -> tuple[Asked, bytes]:
@@ -163,7 +163,7 @@ def parameters(*encoded: bytes) -> dict[str, str]:
     if sum(map(len, encoded)) > MAX_BODY_OCTETS:
         raise bad_request(f"parameters have at most {MAX_BODY_OCTETS} octets", 413)
     try:
-        pairs = [pair for text in encoded if text for pair in _pairs(text.decode("ascii"))]
+        pairs = [pair for text in encoded for pair in _pairs(text.decode("ascii"))]
     except ValueError:
         raise bad_request("parameters are name=value pairs, in UTF-8 with percent escapes") from None
     given = dict(pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 from typing import Any
@@ -9,7 +10,10 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
+from capsvc.discharge.bakery import Asked, Refusal, read_base64, read_body, with_body
 from capsvc.macaroon.thirdparty import key_text
 
 from .conftest import NOON, Discharger, caveats, discharged, refused
@@ -181,6 +185,62 @@ def test_bodies_of_the_right_type(plain: Discharger, media_type: str) -> None:
     """Case and the charset that it has anyway make no difference."""
     body = f"id64={_good(plain)}".encode()
     discharged(plain.http.post("/discharge", content=body, headers={"content-type": media_type}))
+
+
+@pytest.mark.parametrize("text", ["QQ", "QQ==", "QUI", "QUI=", "QUJD", "-_-_", "+/+/", ""])
+def test_base64(text: str) -> None:
+    """Either alphabet, with the padding that completes it or none, is what it stands for."""
+    padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
+    assert read_base64(text) == base64.urlsafe_b64decode(padded.replace("+", "-").replace("/", "_"))
+
+
+@pytest.mark.parametrize(
+    "text", ["QQ=", "QQ===", "QUJD=", "QUJD==", "QUJD====", "====", "Q", "QR", "QUJ", "Q Q=", "QQ==X", "X"]
+)
+def test_no_base64(text: str) -> None:
+    """Any other padding, leftover bits and other characters are refused."""
+    with pytest.raises(Refusal) as caught:
+        read_base64(text)
+    assert (caught.value.status, caught.value.code) == (400, "bad request")
+
+
+def _request(*parts: bytes) -> tuple[Request, list[bytes]]:
+    """A request whose body comes in parts, and those that nobody has taken yet."""
+    left = list(parts)
+
+    async def receive() -> Message:
+        if not left:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    return Request({"type": "http", "headers": [], "query_string": b""}, receive), left
+
+
+def test_a_body_without_end_is_not_read() -> None:
+    """Past 64 KiB nothing more is taken of a body, whatever comes."""
+    request, left = _request(b"x" * 65_536, b"x", b"x", b"x")
+    with pytest.raises(Refusal) as caught:
+        asyncio.run(read_body(request))
+    assert caught.value.status == 413
+    assert len(left) == 2
+    request, left = _request(b"x" * 65_535, b"x", b"")
+    assert asyncio.run(read_body(request)) == b"x" * 65_536
+
+
+def test_a_body_can_be_read_again() -> None:
+    """A checker reads the body that has been read for it, whole, and then sees whether the caller is still there."""
+    request, _ = _request(b"ab", b"c")
+
+    async def read() -> tuple[bytes, bool]:
+        again = with_body(request, await read_body(request))
+        return await again.body(), await again.is_disconnected()
+
+    assert asyncio.run(read()) == (b"abc", True)
+
+
+def test_what_was_asked_is_not_shown() -> None:
+    """A token stays out of logs."""
+    assert repr(Asked(b"id", b"caveat", "agent", b"token")) == "<Asked>"
 
 
 def test_an_empty_body_has_any_type(plain: Discharger) -> None:
