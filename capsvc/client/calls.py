@@ -31,7 +31,6 @@ __all__ = [
     "revoke_call",
 ]
 
-LONGEST_WAIT: Final = 30.0  # seconds that a service holds an answer of its feed back at most
 _OF_CREDENTIALS: Final = frozenset({"credential-missing", "forbidden"})
 _DECISIONS: Final = frozenset(code for code, status in STATUS.items() if status in {401, 403}) - _OF_CREDENTIALS
 _INSTANTS: Final = frozenset({"issued_at", "expires_at", "at", "before"})
@@ -172,7 +171,7 @@ def feed_call(*, after: str | None, wait: float) -> Call:
     if wait:
         query["wait"] = f"{wait:f}"
     path = f"/v1/revocations?{urlencode(query)}" if query else "/v1/revocations"
-    return Call("GET", path, waits=min(wait, LONGEST_WAIT))
+    return Call("GET", path, waits=min(wait, wire.LONGEST_WAIT))
 
 
 def read_feed(answer: Answer) -> FeedPage:

@@ -15,12 +15,9 @@ from capsvc.http.credentials import admit, covers
 from capsvc.http.incoming import Incoming
 from capsvc.http.problems import Problem
 from capsvc.http.service import Service
-from capsvc.wire import feed_page_object
+from capsvc.wire import LONGEST_WAIT, feed_page_object
 
-__all__ = ["LONGEST_WAIT", "Feed"]
-
-LONGEST_WAIT: Final = 30.0
-"""Seconds for which an answer is held back at most."""
+__all__ = ["Feed"]
 
 ENDS: Final = 1024  # cursors that are remembered
 

@@ -29,7 +29,7 @@ from capsvc.wire.reading import (
     read_revocation,
     read_token_row,
 )
-from capsvc.wire.texts import instant_text, parse_instant, visible
+from capsvc.wire.texts import LONGEST_WAIT, instant_text, parse_instant, visible
 from capsvc.wire.writing import (
     audience_object,
     bakery_key_object,
@@ -44,6 +44,7 @@ from capsvc.wire.writing import (
 )
 
 __all__ = [
+    "LONGEST_WAIT",
     "audience_object",
     "bakery_key_object",
     "denial_object",

@@ -6,9 +6,13 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["JsonObject", "instant_text", "parse_instant", "visible"]
+__all__ = ["LONGEST_WAIT", "JsonObject", "instant_text", "parse_instant", "visible"]
 
 JsonObject = dict[str, Any]
+
+LONGEST_WAIT: Final = 30.0
+"""Seconds for which the service holds an answer of its feed back at most."""
+
 _INSTANT: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
 

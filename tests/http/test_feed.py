@@ -16,10 +16,11 @@ from starlette.types import Message
 
 from capsvc.authority import Authority
 from capsvc.errors import SENTENCES
-from capsvc.http.feed import LONGEST_WAIT, Feed
+from capsvc.http.feed import Feed
 from capsvc.http.openapi import DOCUMENT
 from capsvc.store.protocol import StoreUnavailable
 from capsvc.token import Token
+from capsvc.wire import LONGEST_WAIT
 
 from .conftest import NOON, Answer, Api, Header, Party
 
