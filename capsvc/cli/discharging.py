@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
+from urllib.parse import urlsplit
 
 from capsvc.cli.exits import USAGE, Failure
 from capsvc.cli.render import emit, escape
@@ -142,6 +143,9 @@ def _application(
 def _announce(url: str, location: str, key: KeyPair) -> None:
     where = escape(url) if location == url else f"{escape(location)} on {escape(url)}"
     emit(f"capsvc discharger serves {where}. ^C stops it.\n")
+    path = urlsplit(location).path.rstrip("/")
+    if path:
+        emit(f"It answers at / itself: the proxy in front of it has to take {escape(path)} off each path.\n")
     emit(f"Public key: {key_text(key.public)}\n")
     command = shlex.join(["capsvc", "dischargers", "add", location, "--name", "NAME"])
     emit(f"Next, where the authority's credential is: {escape(command)}\n")

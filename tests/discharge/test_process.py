@@ -75,6 +75,8 @@ def test_its_options(place: Path) -> None:
     with Process(place, *COMMON, *trust, *options, "--users", "users", "--same-address") as discharger:
         assert "capsvc dischargers add http://localhost:1/dis --name NAME" in discharger.out
         assert "serves http://localhost:1/dis on http://127.0.0.1:" in discharger.out
+        line = "It answers at / itself: the proxy in front of it has to take /dis off each path.\n"
+        assert discharger.out.splitlines(keepends=True)[1] == line
         assert discharged(ask(discharger.url, caveat())).location == b"http://localhost:1/dis"
         for first in (FIRST, BOT):
             octets = Channel.of_first_party(first, KEY.public).seal(ROOT_KEY, "somebody")
@@ -83,6 +85,14 @@ def test_its_options(place: Path) -> None:
             visit = answer.json()["Info"]["InteractionMethods"]["browser-window"]["VisitURL"]
             assert visit.startswith("http://localhost:1/dis/visit?")
         assert discharger.stop(signal.SIGINT) == 0
+
+
+def test_a_location_without_a_path(place: Path) -> None:
+    """There is nothing for a proxy to take off, with or without a slash at the end."""
+    for location in ("http://localhost:1", "http://localhost:1/"):
+        with Process(place, *COMMON, "--location", location) as discharger:
+            assert [line.partition(" ")[0] for line in discharger.out.splitlines()] == ["capsvc", "Public", "Next,"]
+            assert discharger.stop() == 0
 
 
 def test_a_plug_in(place: Path) -> None:
