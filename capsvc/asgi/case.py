@@ -14,7 +14,7 @@ from capsvc.addresses import Network
 from capsvc.asgi.bakery import Bakery
 from capsvc.asgi.fields import AUTHORIZATION, Fields
 from capsvc.asgi.targets import base_context
-from capsvc.asgi.users import show_grant, show_nobody
+from capsvc.asgi.users import show_grant
 from capsvc.asgi.verifier import Verifier
 from capsvc.errors import Denied
 from capsvc.grants import Grant
@@ -57,7 +57,7 @@ class Case:
     __slots__ = ("_base", "_bundle", "_fields", "_granted", "decisions", "refusal", "rules", "scope", "unmet")
 
     def __init__(self, rules: Rules, scope: Scope, fields: Fields) -> None:
-        """Say in the scope that nothing has been decided yet."""
+        """Take what the middleware was given; nothing is decided yet."""
         self.rules = rules
         self.scope = scope
         self._fields = fields
@@ -70,7 +70,6 @@ class Case:
         self.unmet: set[object] = set()
         """Requirements that were decided for an endpoint which has not come to them yet."""
         scope[KEY] = self
-        show_nobody(scope)
 
     @property
     def size(self) -> int:
@@ -146,8 +145,8 @@ class Case:
 
     def show(self, scope: Scope) -> None:
         """Show in a scope what was decided: the last grant, and every action."""
-        actions = [decision.context.get("action") for decision in self.decisions]
-        show_grant(scope, self.decisions[-1].grant, [str(action) for action in actions if action is not None])
+        actions = [str(context["action"]) for _, context, _, _ in self.decisions if "action" in context]
+        show_grant(scope, self.decisions[-1].grant, actions)
 
     async def refuse(self, problem: Problem) -> Answer:
         """From now on this is the answer, whatever the application says."""

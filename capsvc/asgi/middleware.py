@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from capsvc.addresses import read_proxies
@@ -26,6 +25,7 @@ from capsvc.asgi.requires import judge
 from capsvc.asgi.routes import Routes
 from capsvc.asgi.sockets import Socket
 from capsvc.asgi.targets import judged_path
+from capsvc.asgi.users import show_nobody
 from capsvc.asgi.verifier import Verifier
 from capsvc.web.problems import MAX_HEADER_BYTES, Problem, headers_too_large
 from caveats import normal_path
@@ -123,15 +123,17 @@ class CapsvcMiddleware:
         if case.size > MAX_HEADER_BYTES:
             raise headers_too_large()
         if self._exempt and self._exempt.covers(scope):
+            show_nobody(scope)
             return
         found = self._routes.find(scope)
         if found is not None:
-            await judge(found.requirements, case, HTTPConnection(found.scope))
+            await judge(found.requirements, case, found.scope)
             case.unmet.update(found.requirements)
         elif not (self._optional and case.anonymous):
             action = self._actions.get(str(case.base["method"]))
             await case.decide(NO_ACTION if action is None else {"action": action})
         else:
+            show_nobody(scope)
             return
         case.show(scope)
 

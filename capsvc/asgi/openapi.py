@@ -19,7 +19,7 @@ def dependency_signature() -> inspect.Signature:
     """The parameters of a dependency: the connection and, once FastAPI is loaded, the scheme that its OpenAPI shows."""
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("target", kind, annotation=HTTPConnection)]
-    if "fastapi" in sys.modules:  # else nobody is there to ask
+    if sys.modules.get("fastapi") is not None:  # else nobody is there to ask
         parameters.append(inspect.Parameter("bearer", kind, default=_scheme(), annotation=Any))
     return inspect.Signature(parameters)
 

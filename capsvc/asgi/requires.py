@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, ParamSpec, overload
 
 from anyio import from_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from capsvc.asgi.case import Case, Refusal, case_of
 from capsvc.asgi.openapi import dependency_signature
@@ -89,6 +90,8 @@ class Requirement:
         self.action = action
         self.critical = critical
         self.audience = audience
+        self.adds = bool(named) or context is not None
+        """Whether it adds anything to the context but an action."""
         self._parameters = dict(named)
         self._context = context
 
@@ -131,7 +134,7 @@ class Requirement:
         grant = case.granted(self, connection.scope)
         if grant is None:
             try:
-                grant = await judge((self,), case, connection)
+                grant = await judge((self,), case, connection.scope)
             except Problem as problem:
                 answer = await case.refuse(problem)
                 raise Refusal(answer.status, str(problem)) from None
@@ -139,11 +142,13 @@ class Requirement:
         case.unmet.discard(self)
         return grant
 
-    async def values(self, connection: HTTPConnection) -> dict[str, object]:
-        """What the route adds to the context, its action aside."""
-        values = {attribute: _value(connection.path_params[name]) for attribute, name in self._parameters.items()}
+    async def values(self, scope: Scope) -> Mapping[str, object]:
+        """What the route adds to the context of a request in that scope, its action aside."""
+        values: dict[str, object] = {}
+        for attribute, name in self._parameters.items():
+            values[attribute] = _value(scope["path_params"][name])
         if self._context is not None:
-            given: object = self._context(connection)
+            given: object = self._context(HTTPConnection(scope))
             if inspect.isawaitable(given):
                 given = await given
             if not isinstance(given, Mapping):
@@ -168,8 +173,13 @@ class Requirement:
         return within
 
 
-async def judge(requirements: Sequence[Requirement], case: Case, connection: HTTPConnection) -> Grant:
+async def judge(requirements: tuple[Requirement, ...], case: Case, scope: Scope) -> Grant:
     """Have a request judged for all that its route requires, with everything that they add; for each action once.
+
+    Args:
+        requirements: one at least.
+        case: the request's.
+        scope: the request's as the route has it, with its parameters of the path.
 
     Raises:
         Problem: it is refused.
@@ -177,22 +187,30 @@ async def judge(requirements: Sequence[Requirement], case: Case, connection: HTT
 
     """
     case.bundle()  # nobody has to look anything up for a request that presents nothing
+    audience, critical, actions = _asked(requirements)
     values: dict[str, object] = {}
     for requirement in requirements:
-        _add(values, await requirement.values(connection))
+        if requirement.adds:
+            _add(values, await requirement.values(scope))
+    if not actions:
+        grant = await case.decide(values, audience=audience, critical=critical)
+    elif "action" in values:
+        raise ValueError("a route's action is said in one way")
+    for action in actions:
+        grant = await case.decide({**values, "action": action}, audience=audience, critical=critical)
+    for requirement in requirements:
+        case.keep(requirement, scope, grant)
+    return grant
+
+
+@functools.lru_cache(maxsize=4096)
+def _asked(requirements: tuple[Requirement, ...]) -> tuple[str | None, bool, tuple[str, ...]]:
+    """What requirements ask together: of which audience, whether of the authority itself, and about which actions."""
     audiences = {one.audience for one in requirements if one.audience is not None}
     if len(audiences) > 1:
         raise ValueError("a route requires tokens of one audience")
-    audience = next(iter(audiences), None)
-    critical = any([one.critical for one in requirements])
     actions = dict.fromkeys([one.action for one in requirements if one.action is not None])
-    if actions and "action" in values:
-        raise ValueError("a route's action is said in one way")
-    for added in [{"action": action} for action in actions] or [{}]:
-        grant = await case.decide({**values, **added}, audience=audience, critical=critical)
-    for requirement in requirements:
-        case.keep(requirement, connection.scope, grant)
-    return grant
+    return next(iter(audiences), None), any([one.critical for one in requirements]), tuple(actions)
 
 
 def requirements_of(endpoint: object) -> tuple[Requirement, ...]:

@@ -42,7 +42,7 @@ class Routes:
     def find(self, scope: Scope) -> Found | None:
         """What is required of a request; None where nothing is known to be."""
         routes = _routes_of(self._app)
-        found = None if routes is None else self._match(routes, dict(scope))
+        found = None if routes is None else self._match(routes, scope)
         return found if found is not None and found.requirements else None
 
     def _match(self, routes: Iterable[Any], scope: Scope) -> Found | None:

@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from capsvc.grants import Grant
 
-__all__ = ["AUTHENTICATED", "TokenUser", "show_grant", "show_nobody"]
+__all__ = ["AUTHENTICATED", "Nobody", "TokenUser", "show_grant", "show_nobody"]
 
 AUTHENTICATED: Final = "authenticated"
 """Starlette's own name for the scope of whoever is somebody."""
@@ -42,10 +42,22 @@ class TokenUser(BaseUser):
         return f"<TokenUser {self._subject}>"
 
 
+class Nobody(UnauthenticatedUser):
+    """Whoever has shown no token, or one without a subject."""
+
+    @property
+    def identity(self) -> str:
+        """Empty; not every version of Starlette's own says so."""
+        return ""
+
+
+_NOBODY: Final = Nobody()
+
+
 def show_nobody(scope: Scope) -> None:
-    """Nothing was decided for the request, or not yet."""
+    """Nothing was decided for the request."""
     scope.setdefault("state", {})["grant"] = None
-    scope["user"], scope["auth"] = UnauthenticatedUser(), AuthCredentials()
+    scope["user"], scope["auth"] = _NOBODY, AuthCredentials()
 
 
 def show_grant(scope: Scope, grant: Grant, actions: Iterable[str]) -> None:
@@ -55,7 +67,7 @@ def show_grant(scope: Scope, grant: Grant, actions: Iterable[str]) -> None:
     """
     scope.setdefault("state", {})["grant"] = grant
     if grant.subject is None:
-        scope["user"], scope["auth"] = UnauthenticatedUser(), AuthCredentials([*actions])
+        scope["user"], scope["auth"] = _NOBODY, AuthCredentials([*actions])
     else:
         scope["user"] = TokenUser(grant.subject, grant)
         scope["auth"] = AuthCredentials([AUTHENTICATED, *actions])
