@@ -55,6 +55,16 @@ def test_a_client_exports_what_a_caller_needs() -> None:
         module.Nothing  # noqa: B018 - asking is the test
 
 
+def test_the_middleware_exports_what_a_service_needs() -> None:
+    """It, what a route requires, three verifiers and what is one, and roots for bakery's clients."""
+    module = importlib.import_module("capsvc.asgi")
+    verifiers = ["EmbeddedVerifier", "PrefixVerifier", "RemoteVerifier", "Verifier"]
+    assert sorted(module.__all__) == ["CapsvcMiddleware", *verifiers, "bakery_roots", "requires"]
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        module.Nothing  # noqa: B018 - asking is the test
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_all_is_exactly_what_is_public(name: str) -> None:
     """`__all__` names what is there, each once, and every public function and class that the module defines."""

@@ -13,7 +13,7 @@ from capsvc.asgi.case import Case, Refusal
 from capsvc.web.answers import Answer, send_answer
 from capsvc.web.problems import Problem, internal_error, problem_answer
 
-__all__ = ["Socket"]
+__all__ = ["Closed", "Socket"]
 
 POLICY_VIOLATION: Final = 1008  # RFC 6455, section 7.4.1
 TRY_AGAIN_LATER: Final = 1013
