@@ -17,6 +17,7 @@ from capsvc.http.budget import BodyBudget
 from capsvc.http.problems import Problem
 from capsvc.http.shape import Shape, read
 from capsvc.macaroon.bundle import MAX_BODY_OCTETS
+from capsvc.web.bearer import credential_of, scheme_of
 
 __all__ = ["Incoming", "form_pairs", "query_parameters"]
 
@@ -141,11 +142,11 @@ class Incoming:
         """How a credential came, in lower case; empty where none did. Raises `Problem` 400 when there are two."""
         if self._twice(b"authorization"):
             raise Problem(400, "bad-request", "There are two Authorization headers.")
-        return self._given.get(b"authorization", b"").partition(b" ")[0].lower()
+        return scheme_of(self._given.get(b"authorization", b""))
 
     def credential(self) -> str:
         """What follows the scheme and its spaces, whatever it is; only after `require_credential` or `scheme`."""
-        return self._given[b"authorization"].partition(b" ")[2].lstrip(b" ").decode("latin-1")
+        return credential_of(self._given[b"authorization"])
 
     async def gone(self) -> None:
         """Return once the caller has hung up; only after the body was read."""
