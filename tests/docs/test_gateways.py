@@ -12,6 +12,7 @@ from capsvc import Token
 
 from ..gateways.gateway import GATEWAYS, Gateway, Places, free_port, snippet  # noqa: TID252 - gateways run in one way
 from ..serve.conftest import Service  # noqa: TID252 - and so does the service
+from .running import EXAMPLES
 
 if TYPE_CHECKING:
     from tests.docs.conftest import Readme
@@ -22,6 +23,7 @@ def test_the_readme_shows_the_examples(readme: Readme, name: str) -> None:
     """Octet for octet: the tests of gateways run what stands there."""
     (block,) = readme.of(name)
     assert block.text == snippet(name)
+    assert {path.name for path in (EXAMPLES / "gateways").iterdir()} == set(GATEWAYS.values())
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from capsvc.asgi import CapsvcMiddleware, EmbeddedVerifier, PrefixVerifier, Remo
 from capsvc.asgi.bakery import ROOTS_A_SECOND
 from capsvc.asgi.remote import KEPT_SECONDS
 from capsvc.asgi.sockets import POLICY_VIOLATION, TRY_AGAIN_LATER
+from capsvc.client import Client
 from capsvc.decision.prefix import CONFIRMED_SECONDS
-from capsvc.http.feed import LONGEST_WAIT
+from capsvc.wire import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,13 @@ def _words(readme: Readme, heading: str) -> str:
 def test_every_public_name_is_named(readme: Readme) -> None:
     """What `capsvc.asgi` exports stands in the section, in prose or in code."""
     assert set(capsvc.asgi.__all__) <= set(re.findall(r"\w+", readme.section("Protect an API")))
+
+
+def test_what_a_client_can_do_is_named(readme: Readme) -> None:
+    """Its methods, but for the one that closes it."""
+    (said,) = re.findall(r"a client can (.+?)\. ", _words(readme, "Python"))
+    methods = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
+    assert set(re.findall(r"`(\w+)`", said)) == methods - {"close"}
 
 
 def test_every_parameter_is_named(readme: Readme) -> None:
