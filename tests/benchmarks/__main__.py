@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import discharging, memory, serving, verifying
+from tests.benchmarks import discharging, memory, protecting, serving, verifying
 from tests.benchmarks.report import Line, as_json, as_table, unmet
 from tests.benchmarks.size import FULL, TINY, Size
 
@@ -26,7 +26,12 @@ ROWS: Final[Mapping[str, Row]] = {
     "http-verify": serving.http_verify,
     "http-mint": serving.http_mint,
     "discharge": discharging.discharge,
+    "edge": protecting.edge,
+    "protect": protecting.protect,
+    "feed": protecting.feed,
+    "gateway": protecting.gateway,
     "memory": memory.memory,
+    "edge-memory": protecting.edge_memory,
 }
 
 

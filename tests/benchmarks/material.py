@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pymacaroons import Macaroon
 from pymacaroons import Verifier as PyVerifier
 
@@ -18,9 +20,10 @@ from capsvc.authority import Authority
 from capsvc.config import Settings
 from capsvc.macaroon.decode import decode
 from capsvc.macaroon.formats import to_v1
+from capsvc.token import Token
 from tests.benchmarks.libmacaroons import LibMacaroons, Verifier
 
-__all__ = ["AUDIENCE", "CONTEXT", "FORTY_NINE", "FOUR", "OurTokens", "PeerTokens", "WebTokens"]
+__all__ = ["AUDIENCE", "CONTEXT", "FORTY_NINE", "FOUR", "JsonWebTokens", "OurTokens", "PeerTokens", "WebTokens"]
 
 AUDIENCE: Final = "default"
 
@@ -38,6 +41,7 @@ class OurTokens:
     """An authority in a directory of its own, and tokens that it minted."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self.authority = Authority.open(Settings(data_dir=directory))
 
     def mint(self, caveats: Sequence[str], count: int) -> list[str]:
@@ -63,6 +67,16 @@ class OurTokens:
         for token in tokens:
             authorize(token, audience=AUDIENCE, context=CONTEXT)
         return len(tokens)
+
+    @property
+    def credential(self) -> str:
+        """The administrator's."""
+        return (self._directory / "admin.token").read_text().strip()
+
+    @staticmethod
+    def narrowed(token: str, number: int = 0) -> str:
+        """What a holder makes of a token; another for each number."""
+        return str(Token.parse(token).attenuate(f"action in a{number:04},read"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +165,23 @@ class WebTokens:
         for text in batch:
             jwt.decode(text, key, algorithms=["HS256"], audience=AUDIENCE)
         return len(batch)
+
+
+class JsonWebTokens:
+    """JWTs with HS256 and with ES256 by algorithm, and in a directory the keys by which a service knows them."""
+
+    def __init__(self, directory: Path, count: int) -> None:
+        pair = ec.generate_private_key(ec.SECP256R1())
+        public = pair.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        private = pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        secret = secrets.token_bytes(32)
+        for algorithm, key in (("HS256", secret), ("ES256", public)):
+            (directory / f"{algorithm}.pub").write_bytes(key)
+        now = int(time.time())
+        claims = {"aud": AUDIENCE, "iat": now, "exp": now + 3600, "scope": "read write"}
+        self.texts = {
+            algorithm: [
+                jwt.encode({**claims, "jti": secrets.token_urlsafe(16)}, key, algorithm=algorithm) for _ in range(count)
+            ]
+            for algorithm, key in (("HS256", secret), ("ES256", private))
+        }

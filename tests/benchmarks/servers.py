@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["Served", "bakery", "bare", "capsvc", "discharger"]
+__all__ = ["Served", "bakery", "bare", "capsvc", "discharger", "free_port", "protected", "wait_for"]
 
 PATIENCE: Final = 60.0  # seconds that a server may take to start
 
@@ -25,6 +26,11 @@ class Served:
 
     port: int
     pid: int
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
 
     def processor_seconds(self) -> float:
         """The processor time that the process has used, all its threads together."""
@@ -58,6 +64,33 @@ def bare(application: str) -> Iterator[Served]:
     with _running("tests.benchmarks.bare", application) as process:
         assert process.stdout is not None
         yield Served(int(process.stdout.readline()), process.pid)
+
+
+@contextmanager
+def protected(way: str, directory: Path) -> Iterator[Served]:
+    """One of the applications of `tests.benchmarks.protected`, once it answers."""
+    with _running("tests.benchmarks.protected", way, str(directory)) as process:
+        assert process.stdout is not None
+        served = Served(int(process.stdout.readline()), process.pid)
+        wait_for(served.port)
+        yield served
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def wait_for(port: int) -> None:
+    """Return when somebody listens there."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError("a server did not start")
 
 
 @contextmanager

@@ -11,7 +11,10 @@ from capsvc.errors import Denied
 from capsvc.macaroon.bundle import MAX_BUNDLE_CAVEATS, MAX_DISCHARGES, split
 
 ROOT = Path(__file__).parents[2]
-ROWS = ("first-sight", "again", "discharged", "growth", "worst", "http-verify", "http-mint", "discharge", "memory")
+ROWS = (
+    *("first-sight", "again", "discharged", "growth", "worst", "http-verify", "http-mint", "discharge", "memory"),
+    *("edge", "protect", "feed", "edge-memory", "gateway"),
+)
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
