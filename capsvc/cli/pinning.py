@@ -14,12 +14,12 @@ import httpx
 
 from capsvc.cli.exits import REFUSED, USAGE, Failure
 from capsvc.cli.render import escape
+from capsvc.client.bakery import told_key
 from capsvc.client.connection import FAILURES, failure, http_options
 from capsvc.client.errors import ServiceError
-from capsvc.client.messages import Body, read_json
+from capsvc.client.messages import Body
 from capsvc.client.origin import Origin, read_origin
 from capsvc.macaroon.location import check_location
-from capsvc.macaroon.thirdparty import read_key
 
 __all__ = ["confirmed_key", "read_location"]
 
@@ -99,25 +99,12 @@ def _served_key(origin: Origin, timeout: float) -> str:
     status, octets = _fetch(f"{origin.base}/discharge/info", origin, timeout)
     if status != HTTPStatus.OK:
         raise _no_discharger(status, origin, f"answered {status}; redirects are not followed")
-    key, version = _told(octets)
+    key, version = told_key(octets)
     if key is None:
         raise _no_discharger(status, origin, "does not tell a public key as a discharger does")
     if type(version) is not int or version < VERSION:
         raise _no_discharger(status, origin, f"tells of no caveats of bakery's version {VERSION}, which ours are")
     return key
-
-
-def _told(octets: bytes) -> tuple[str | None, object]:
-    """The key, if it is one in its one spelling, and the version of caveat ids that a discharger tells."""
-    try:
-        info = read_json(octets)
-        key, version = (info.get("PublicKey"), info.get("Version")) if isinstance(info, dict) else (None, None)
-        if isinstance(key, str):
-            read_key(key)
-            return key, version
-    except ValueError:
-        pass
-    return None, None
 
 
 def _no_discharger(status: int, origin: Origin, reason: str) -> ServiceError:

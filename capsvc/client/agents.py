@@ -2,16 +2,19 @@
 
 The discharger sends a macaroon with a third-party caveat at the location ``local``, sealed for the agent's public key.
 Only who has the private half can discharge it; both go back as the token of kind ``agent``.
+
+Nothing in that says to whom the proof goes. A discharger could pass on the macaroon of another one, and be logged in
+there as the agent. So a proof is given to nobody before the key under which it was sealed is known to be his.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from capsvc.client.bakery import Discharge, Proof
-from capsvc.client.book import Book, Known, same_location
+from capsvc.client.book import Known, same_location
 from capsvc.keyfile import AgentKey
 from capsvc.macaroon import build
 from capsvc.macaroon.decode import encode
@@ -54,29 +57,33 @@ class Agents:
         """The parameters of the request for the macaroon to complete."""
         return {"username": name, "public-key": key_text(self.pair.public)}
 
-    def answer(self, login: Discharge, known: Known, book: Book) -> Proof:
-        """The proof that the agent has its key, for the discharger that sent the macaroon and no other.
+    def answer(self, login: Discharge) -> tuple[Proof, Iterable[bytes]]:
+        """The proof that the agent has its key, and the keys of whoever asks for it: one, if it is as it should be.
 
         Raises:
-            ValueError: the macaroon asks for something else, or another discharger made it: whoever passed it on would
-                log in there as the agent.
+            ValueError: the macaroon asks for something else.
 
         """
-        if not login.token.third_parties:
+        caveats = login.token.third_parties
+        if not caveats:
             raise ValueError("it asked the agent for no proof")
-        answers = [self._answer(caveat, login, known, book) for caveat in login.token.third_parties]
-        bundle = str(login.token.bind(*answers))
-        return Proof(KIND, b"".join([b64decode(part) for part in bundle.split("~")]))
+        bundle = str(login.token.bind(*[self._answer(caveat, login) for caveat in caveats]))
+        proof = Proof(KIND, b"".join([b64decode(part) for part in bundle.split("~")]))
+        return proof, dict.fromkeys([_asker(caveat, login) for caveat in caveats])
 
-    def _answer(self, caveat: ThirdParty, login: Discharge, known: Known, book: Book) -> Token:
-        if caveat.location != LOCAL:
-            raise ValueError("it asked the agent for somebody else's discharge")
-        sealed_id = login.held_apart.get(caveat.id, caveat.id)
-        _, asker = read_parties(sealed_id)
-        owner = book.owner(asker)
-        if owner not in {None, known.location}:
-            raise ValueError(f"it passed on a login at {owner}")
-        sealed = Channel.of_third_party(self.pair, asker).open(sealed_id)
+    def _answer(self, caveat: ThirdParty, login: Discharge) -> Token:
+        sealed = Channel.of_third_party(self.pair, _asker(caveat, login)).open(_sealed(caveat, login))
         if sealed is None or sealed.condition != _TRUE:
             raise ValueError("it asked the agent for something else than its key")
         return Token.parse(encode(build.discharge(sealed.root_key, LOCAL, caveat.id, ())))
+
+
+def _sealed(caveat: ThirdParty, login: Discharge) -> bytes:
+    return login.held_apart.get(caveat.id, caveat.id)
+
+
+def _asker(caveat: ThirdParty, login: Discharge) -> bytes:
+    if caveat.location != LOCAL:
+        raise ValueError("it asked the agent for somebody else's discharge")
+    _, asker = read_parties(_sealed(caveat, login))
+    return asker

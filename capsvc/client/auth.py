@@ -49,7 +49,8 @@ class CapabilityAuth(httpx.Auth):
         origin: the service to which the token is presented: scheme, host and port, https or http on this machine.
         issuer: the address of the capsvc service whose ``/.well-known/capsvc`` names dischargers; it gets no token.
         dischargers: those that the caller knows: URLs, `KnownDischarger`, or a mapping from location to URL.
-        agent: an agent's key and names (`capsvc.keyfile.read_agent_file`), or a key pair and its name everywhere.
+        agent: an agent's key and names (`capsvc.keyfile.read_agent_file`), or a key pair and its name everywhere. Its
+            logins are completed if they are sealed under a key of the discharger that is asked, and of no other.
         visit: called with the address that a person must visit in a browser, before that visit is waited for (600 s);
             an asynchronous client takes an asynchronous one too. Without it a discharger that wants one is an error.
         narrow: present each request a token for its ``method`` and ``path`` alone, which lives for 60 s.

@@ -18,6 +18,7 @@ from capsvc.client.messages import read_json, safe_message
 from capsvc.client.steps import Reply
 from capsvc.errors import TokenError
 from capsvc.macaroon.encoding import b64encode
+from capsvc.macaroon.thirdparty import read_key
 from capsvc.token import Token
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "bad_answer",
     "discharge_form",
     "read_discharge",
+    "read_info",
     "read_login",
     "read_proof",
+    "told_key",
 ]
 
 INTERACTION_REQUIRED: Final = "interaction required"
@@ -93,6 +96,29 @@ def read_discharge(reply: Reply, whom: str) -> Discharge | Interaction:
 def read_login(reply: Reply, whom: str) -> Discharge:
     """The macaroon that an agent completes, to show who it is. Raises `DischargeError`."""
     return _macaroon(_granted(reply, whom).get("macaroon"), reply, whom)
+
+
+def told_key(octets: bytes) -> tuple[str | None, object]:
+    """The public key in an answer of ``/discharge/info``, if it is one in its one spelling, and bakery's version."""
+    try:
+        info = read_json(octets)
+        key, version = (info.get("PublicKey"), info.get("Version")) if isinstance(info, dict) else (None, None)
+        if isinstance(key, str):
+            read_key(key)
+            return key, version
+    except ValueError:
+        pass
+    return None, None
+
+
+def read_info(reply: Reply, whom: str) -> bytes:
+    """The public key that a discharger says is its own. Raises `DischargeError`."""
+    key, _ = told_key(reply.octets) if reply.status == HTTPStatus.OK else (None, None)
+    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _error(reply, whom)
+    if key is None:
+        bad_answer(reply, whom, "it does not tell its public key at /discharge/info")
+    return read_key(key)
 
 
 def read_proof(reply: Reply, whom: str) -> Proof:

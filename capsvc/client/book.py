@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Self
 
 import httpx
@@ -30,7 +30,8 @@ class KnownDischarger:
         url: where it is asked: https, or http on this machine.
         location: what tokens call it; its URL, if None.
         public_key: the one key that it may have, 32 octets in standard base64: a caveat that is sealed for another one
-            is not sent to it. None: whatever key a caveat is sealed for.
+            is not sent to it, nor does an agent log in under another one. None: whatever key a caveat is sealed for; an
+            agent's login by the issuer's word on its key, else by its own.
 
     """
 
@@ -45,11 +46,14 @@ Dischargers = Mapping[str, str] | Iterable[str | KnownDischarger]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One that may be asked. ``pinned``: the key is the caller's word, not the issuer's, which may lag a rotation."""
+    """One that may be asked, and its public keys, as far as they are known.
+
+    ``pinned``: they are the caller's word; the issuer's may lag a rotation.
+    """
 
     location: str
     origin: Origin
-    public_key: bytes | None = None
+    keys: tuple[bytes, ...] = ()
     pinned: bool = False
 
     def own_url(self, text: object) -> str:
@@ -68,7 +72,20 @@ class _Row(NamedTuple):
     """One of an issuer's document, as it is written there."""
 
     location: str
-    public_key: str
+    public_keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: object) -> Self:
+        """Its fields. Raises `ValueError`."""
+        fields = row if isinstance(row, dict) else {}
+        location, key, following = (fields.get(name) for name in ("location", "public_key", "next_public_key"))
+        if not isinstance(location, str) or not isinstance(key, str) or not isinstance(following, str | None):
+            raise ValueError("a discharger without location or key")  # noqa: TRY004 - a document's shape
+        return cls(location, (key,) if following is None else (key, following))
+
+    def keys(self) -> tuple[bytes, ...]:
+        """Raises `ValueError` for one that is none."""
+        return tuple(map(read_key, self.public_keys))
 
 
 class Book:
@@ -85,6 +102,7 @@ class Book:
             raise TypeError("dischargers is a sequence of URLs, not one text")
         self._known: dict[str, Known] = {}
         self._rows: dict[str, _Row] = {}
+        self._told: dict[str, bytes] = {}
         self._given = tuple(_entries(dischargers))
         self.issuer = None if issuer is None else read_origin(issuer)
         for entry in self._given:
@@ -97,30 +115,40 @@ class Book:
         """Another one that knows what the caller said, and may learn by itself."""
         return type(self)(self._given, None if self.issuer is None else self.issuer.base)
 
+    @property
+    def named(self) -> list[Known]:
+        """Those that the caller named."""
+        return [self._with_keys(known) for known in self._known.values()]
+
     def find(self, location: str) -> Known | None:
         """The third party at a location."""
         name = same_location(location)
-        if name not in self._known and name in self._rows:
-            with contextlib.suppress(ValueError):
-                return self._read(name, self._rows[name])
-        return self._known.get(name)
+        if name in self._known:
+            return self._with_keys(self._known[name])
+        with contextlib.suppress(ValueError):
+            return self._listed(name)
+        return None
 
     def unusable(self, location: str) -> str | None:
         """Why the issuer's word on a location is not taken, where it is not."""
-        name = same_location(location)
         try:
-            if name not in self._known and name in self._rows:
-                self._read(name, self._rows[name])
+            self._listed(same_location(location))
         except ValueError as error:
             return str(error)
         return None
 
-    def owner(self, key: bytes) -> str | None:
-        """The location of the third party that is known to have a public key."""
-        text = key_text(key)
-        keys = {name: row.public_key for name, row in self._rows.items()}
-        keys |= {name: key_text(known.public_key) for name, known in self._known.items() if known.public_key}
-        return next((name for name, one in keys.items() if one == text), None)
+    def rival(self, known: Known, key: bytes) -> str | None:
+        """Another third party that has a key too, by whosever word, and is asked elsewhere: its location or address."""
+        text, here = key_text(key), known.origin.base
+        names = [one.location for one in self.named if key in one.keys]
+        names += [name for name, row in self._rows.items() if text in row.public_keys]
+        names += [base for base, told in self._told.items() if told == key and base != here]
+        found = {name: self.find(name) for name in names if name != known.location}
+        return next((name for name, one in found.items() if one is None or one.origin.base != here), None)
+
+    def hear(self, base: str, key: bytes) -> None:
+        """Take what is said at an address of the own key: it stands where nobody else names one."""
+        self._told[base] = key
 
     def learn(self, document: object) -> None:
         """Take the third parties that the issuer's document names; what the caller says of one stands.
@@ -134,15 +162,23 @@ class Book:
         rows = document.get("dischargers") if isinstance(document, dict) else None
         if not isinstance(rows, list) or len(rows) > MAX_ENTRIES:
             raise ValueError("no list of dischargers")
-        for row in rows:
-            location, key = (row.get("location"), row.get("public_key")) if isinstance(row, dict) else (None, None)
-            if not isinstance(location, str) or not isinstance(key, str):
-                raise ValueError("a discharger without location or key")  # noqa: TRY004 - a document's shape
-            self._rows.setdefault(same_location(location), _Row(location, key))
+        for row in map(_Row.of, rows):
+            self._rows.setdefault(same_location(row.location), row)
 
-    def _read(self, name: str, row: _Row) -> Known:
-        """Raises `ValueError`."""
-        return Known(name, self._reachable(row.location), read_key(row.public_key))
+    def _with_keys(self, known: Known) -> Known:
+        """One that the caller named; without a key of his with that of the issuer's word, else of its own."""
+        if known.keys:
+            return known
+        row, told = self._rows.get(known.location), self._told.get(known.origin.base)
+        with contextlib.suppress(ValueError):
+            if row is not None:
+                return replace(known, keys=row.keys())
+        return known if told is None else replace(known, keys=(told,))
+
+    def _listed(self, name: str) -> Known | None:
+        """One of the issuer's document. Raises `ValueError` if that cannot be meant."""
+        row = self._rows.get(name)
+        return None if row is None else Known(name, self._reachable(row.location), row.keys())
 
     def _reachable(self, location: str) -> Origin:
         """Where the issuer says that one is. An issuer elsewhere has no say about what listens on this machine."""
@@ -164,8 +200,8 @@ def _entries(dischargers: Dischargers) -> Iterable[KnownDischarger]:
 
 
 def _known(entry: KnownDischarger) -> Known:
-    key = None if entry.public_key is None else read_key(entry.public_key)
+    keys = () if entry.public_key is None else (read_key(entry.public_key),)
     origin = read_origin(entry.url)
     location = entry.url if entry.location is None else entry.location
     check_location(location)
-    return Known(same_location(location), origin, key, pinned=key is not None)
+    return Known(same_location(location), origin, keys, pinned=bool(keys))

@@ -32,7 +32,8 @@ class DischargeError(ServiceError):
     no answer came or none was asked for. ``.code`` is one of
 
     - ``unavailable``: it was not reached, too slow, or is failing;
-    - ``bad-answer``: what answered is no discharger, sent a discharge of something else, or would lead elsewhere;
+    - ``bad-answer``: what answered is no discharger, sent a discharge of something else, would lead elsewhere, or
+      passed on another one's login;
     - ``discharger-unknown``: no discharger of that location was named, by the caller or by the issuer;
     - ``interaction-required``: it wants a person or an agent's key, and there is none;
     - ``key-changed``: the token asks it under another key than the one that it is pinned to;

@@ -23,9 +23,9 @@ from capsvc.client.bakery import (
     read_proof,
 )
 from capsvc.client.book import Book, Known
-from capsvc.client.errors import DischargeError, ServiceError
-from capsvc.client.messages import read_answer
-from capsvc.client.steps import Ask, Reply, Steps, Visit
+from capsvc.client.errors import DischargeError
+from capsvc.client.finding import Finder, shown
+from capsvc.client.steps import Ask, Reply, Steps, Visit, send
 from capsvc.errors import TokenError
 from capsvc.macaroon.bundle import MAX_DEPTH, MAX_DISCHARGES
 from capsvc.macaroon.thirdparty import read_parties
@@ -33,7 +33,6 @@ from capsvc.token import ThirdParty, Token
 
 __all__ = ["gather"]
 
-SHOWN_LOCATION: Final = 200  # characters of one that a token made up
 _UNAUTHORIZED: Final = 401
 
 
@@ -46,7 +45,7 @@ class _Wanted(NamedTuple):
 
     @property
     def location(self) -> str:
-        return (self.caveat.location or "a third party without a location")[:SHOWN_LOCATION]
+        return shown(self.caveat.location or "")
 
 
 def gather(
@@ -68,7 +67,7 @@ def gather(
     """
     if token.is_bundle:
         raise TokenError("bound", "a bundle is final: its discharges are there already")
-    gathering = _Gathering(book.copy(), agents, clock, visits=visits)
+    gathering = _Gathering(Finder(book), agents, clock, visits=visits)
     discharges: list[Token] = []
     wanted = deque([_Wanted(caveat, caveat.id, 1) for caveat in token.third_parties])
     while wanted:
@@ -89,16 +88,15 @@ def gather(
 class _Gathering:
     """What holds for every discharge of one token."""
 
-    def __init__(self, book: Book, agents: Agents | None, clock: Callable[[], float], *, visits: bool) -> None:
-        self._book = book
+    def __init__(self, finder: Finder, agents: Agents | None, clock: Callable[[], float], *, visits: bool) -> None:
+        self._finder = finder
         self._agents = agents
         self._clock = clock
         self._visits = visits
-        self._asked_issuer = False
 
     def discharge(self, wanted: _Wanted) -> Steps[Discharge]:
         """One discharge, after one interaction where its discharger wants one."""
-        known = yield from self._known(wanted)
+        known = yield from self._finder.find(wanted.caveat.location or "")
         _check_key(known, wanted)
         found = yield from self._ask(known, wanted, None)
         if isinstance(found, Interaction):
@@ -110,32 +108,9 @@ class _Gathering:
             )
         return found
 
-    def _known(self, wanted: _Wanted) -> Steps[Known]:
-        location = wanted.caveat.location or ""
-        found = self._book.find(location)
-        trouble: ServiceError | None = None
-        if found is None and self._book.issuer is not None and not self._asked_issuer:
-            trouble = yield from self._ask_issuer(self._book.issuer.base)
-            found = self._book.find(location)
-        if found is not None:
-            return found
-        _unknown(wanted, self._book.unusable(location), trouble)
-
-    def _ask_issuer(self, base: str) -> Steps[ServiceError | None]:
-        """Read the issuer's document, once; what went wrong, if something did."""
-        self._asked_issuer = True
-        try:
-            reply = yield from _send(Ask.issuer(base))
-            self._book.learn(read_answer(reply.status, reply.content_type, reply.octets).value)
-        except ServiceError as error:
-            return ServiceError(error.status, error.code, f"{base}: {str(error).removeprefix(f'{base}: ')}")
-        except ValueError:
-            return ServiceError(reply.status, "bad-answer", f"{base}: it does not say which dischargers it knows")
-        return None
-
     def _ask(self, known: Known, wanted: _Wanted, proof: Proof | None) -> Steps[Discharge | Interaction]:
         form = discharge_form(wanted.caveat.id, wanted.sealed, proof)
-        reply = yield from _send(Ask(f"{known.origin.base}/discharge", known.location, form))
+        reply = yield from send(Ask(f"{known.origin.base}/discharge", known.location, form))
         found = read_discharge(reply, known.location)
         if isinstance(found, Discharge):
             self._check(found.token, wanted, known, reply)
@@ -162,26 +137,22 @@ class _Gathering:
     def _log_in(self, agents: Agents, name: str, known: Known, login: object) -> Steps[Proof]:
         url = _own_url(known, login)
         query = urlencode(agents.query(name))
-        reply = yield from _send(Ask(f"{url}{'&' if '?' in url else '?'}{query}", known.location))
+        reply = yield from send(Ask(f"{url}{'&' if '?' in url else '?'}{query}", known.location))
         macaroon = read_login(reply, known.location)
         try:
-            return agents.answer(macaroon, known, self._book)
+            proof, askers = agents.answer(macaroon)
         except ValueError as error:
             bad_answer(reply, known.location, str(error))
+        for key in askers:
+            yield from self._finder.check_own(known, key, agents, reply)
+        return proof
 
 
 def _visit(known: Known, offered: Interaction) -> Steps[Proof]:
     address, wait = _own_url(known, offered.visit), _own_url(known, offered.wait)
     yield Visit(address, known.location)
-    reply = yield from _send(Ask(wait, known.location, waits=True))
+    reply = yield from send(Ask(wait, known.location, waits=True))
     return read_proof(reply, known.location)
-
-
-def _send(ask: Ask) -> Steps[Reply]:
-    reply = yield ask
-    if reply is None:
-        raise TypeError("a request has a reply")
-    return reply
 
 
 def _own_url(known: Known, text: object) -> str:
@@ -194,13 +165,13 @@ def _own_url(known: Known, text: object) -> str:
 
 def _check_key(known: Known, wanted: _Wanted) -> None:
     """Hold a caveat to the key that its discharger is pinned to, as far as its id tells for whom it is sealed."""
-    if not known.pinned or known.public_key is None:
+    if not known.pinned:
         return
     try:
         prefix, _ = read_parties(wanted.sealed)
     except ValueError:
         prefix = b""
-    if not prefix or not known.public_key.startswith(prefix):
+    if not prefix or not any(key.startswith(prefix) for key in known.keys):
         message = "the caveat is sealed for another key than the one pinned: was it changed? Ask, then pin the new one"
         raise DischargeError(None, "key-changed", known.location, message)
 
@@ -212,20 +183,6 @@ def _missing(offered: Interaction) -> str:
     if offered.visit is not None and offered.wait is not None:
         wants.append("a person at a browser, and there is nobody")
     return f"it wants {' or '.join(wants) or 'an interaction of a kind that is not known here'}"
-
-
-def _unknown(wanted: _Wanted, unusable: str | None, trouble: ServiceError | None) -> NoReturn:
-    if trouble is not None:
-        message = f"no discharger of this location was named, and the issuer's were not to be had: {trouble}"
-        raise DischargeError(trouble.status, trouble.code, wanted.location, message)
-    if unusable is not None:
-        message = f"the issuer names it, but it is not asked: {unusable}"
-    else:
-        message = (
-            "no such discharger is known: it is asked once it is named in the caller's configuration"
-            " (the command's --discharger, the library's dischargers), or registered with the issuer"
-        )
-    raise DischargeError(None, "discharger-unknown", wanted.location, message)
 
 
 def _too_large(wanted: _Wanted, message: str) -> NoReturn:

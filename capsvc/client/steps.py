@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from capsvc.client.messages import ANSWER_OCTETS
 
-__all__ = ["DISCHARGE_OCTETS", "Ask", "Reply", "Step", "Steps", "Visit"]
+__all__ = ["DISCHARGE_OCTETS", "Ask", "Reply", "Step", "Steps", "Visit", "send"]
 
 DISCHARGE_OCTETS: Final = 65_536  # 64 KiB: of an answer with a discharge, whose 64 caveats fit
 T = TypeVar("T")
@@ -61,3 +61,11 @@ class Reply(NamedTuple):
 
 Step: TypeAlias = Ask | Visit
 Steps: TypeAlias = Generator[Step, Reply | None, T]
+
+
+def send(ask: Ask) -> Steps[Reply]:
+    """The reply to a request. A gathering says ``yield from`` before it."""
+    reply = yield ask
+    if reply is None:
+        raise TypeError("a request has a reply")
+    return reply

@@ -168,9 +168,16 @@ class BakeryDischarger:
         special = self.before(request)
         if special is not None:
             return special
-        if request.path != "/discharge":
-            return Answer({"Code": "not found", "Message": "no such page"}, 404)
-        return self.discharge(request.parameters)
+        match request.path:
+            case "/discharge":
+                return self.discharge(request.parameters)
+            case "/discharge/info":
+                return self.info()
+        return Answer({"Code": "not found", "Message": "no such page"}, 404)
+
+    def info(self) -> Answer:
+        """Its public key."""
+        return Answer({"PublicKey": self.public_key, "Version": bakery.LATEST_VERSION})
 
     def discharge(self, parameters: Mapping[str, str]) -> Answer:
         """What macaroonbakery gives or refuses."""
@@ -219,6 +226,8 @@ class Desk(BakeryDischarger):
         match request.path:
             case "/discharge":
                 return self.discharge(request.parameters) if self.knows_who(request) else self.asks_who()
+            case "/discharge/info":
+                return self.info()
             case "/login":
                 return self.logs_in(request.parameters)
             case "/wait":

@@ -32,6 +32,7 @@ from capsvc.discharge import (
     create_discharger,
 )
 from capsvc.errors import STATUS
+from capsvc.macaroon.encoding import b64encode
 from capsvc.macaroon.thirdparty import key_text
 from capsvc.token import Token
 
@@ -264,6 +265,49 @@ def test_a_key_that_was_dropped(live: Live, send: Send) -> None:
     answer = send(live, auth, ORIGIN)
     assert (answer.status_code, answer.json()["code"]) == (401, "discharge-invalid")
     assert len(live.asked) == 3
+
+
+@pytest.mark.parametrize("claims_it", [False, True])
+@pytest.mark.parametrize("told_by", ["caller", "issuer"])
+def test_a_rogue_that_passes_on_our_login(live: Live, send: Send, *, claims_it: bool, told_by: str) -> None:
+    """The agent is not logged in for it at ours, where it would be: whoever serves the login has to have its key."""
+    rogue, spoils = BakeryDischarger(), list[httpx.Response]()
+    wanted = Token.parse(live.mint(live.login)).third_parties[0].id
+    at_ours = httpx.Client(base_url=live.login, trust_env=False)
+
+    def before(request: Asked) -> Forged | None:
+        match request.path:
+            case "/discharge/info":
+                return Forged(at_ours.get(request.path).json()) if claims_it else None
+            case "/agent":
+                return Forged(at_ours.get(request.path, params=request.parameters).json())
+        if "token64" not in request.parameters:
+            methods = {"agent": {"login-url": "/agent"}}
+            return Forged({"Code": "interaction required", "Info": {"InteractionMethods": methods}}, 401)
+        proof = {name: request.parameters[name] for name in ("token64", "token-kind")}
+        spoils.append(at_ours.post("/discharge", data={"id64": b64encode(wanted), **proof}))
+        return None
+
+    rogue.before = before
+    with serving(rogue) as url, at_ours:
+        live.register("rogue", url, rogue.public_key)
+        dischargers = [url, live.login] if told_by == "caller" else []
+        issuer = None if told_by == "caller" else live.url
+
+        def auth(place: str) -> CapabilityAuth:
+            return CapabilityAuth(
+                live.mint(place), ORIGIN, issuer=issuer, dischargers=dischargers, agent=(AGENT, "build-bot"),
+                clock=live.clock, timeout=60,
+            )  # fmt: skip
+
+        with pytest.raises(DischargeError) as caught:
+            send(live, auth(url), ORIGIN)
+        assert (caught.value.code, caught.value.location) == ("bad-answer", url)
+        assert live.login in str(caught.value)
+        assert spoils == []
+        rogue.before = lambda _: None  # an honest one gives its discharge, and ours lets the agent in
+        assert send(live, auth(url), ORIGIN).status_code == 200
+        assert send(live, auth(live.login), ORIGIN).json() == {"declared": {"login": {"username": "build-bot"}}}
 
 
 def test_macaroonbakery_s_dischargers_too(live: Live, send: Send) -> None:
