@@ -13,7 +13,7 @@ from capsvc.web.problems import internal_error, problem_answer
 
 __all__ = ["Exchange"]
 
-FAILED: Final = 400  # a status from here on tells that an endpoint did not do what it is for
+SUCCESSES: Final = range(200, 300)  # statuses that an endpoint alone has a reason for
 
 logger = logging.getLogger("capsvc.asgi")
 
@@ -59,7 +59,7 @@ class Exchange:
 
     def _passed_by(self, status: int) -> Answer | None:
         """A fault, where an endpoint answers that was not the one which this request was judged for."""
-        if status >= FAILED or not self._case.unmet:
+        if status not in SUCCESSES or not self._case.unmet:
             return None
         logger.error(
             "a route answered without coming to its requires(): something within the middleware changes routes"

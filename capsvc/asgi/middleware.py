@@ -177,7 +177,13 @@ class _Lifespan:
     async def _hear(self) -> Message:
         message = await self._receive()
         if message["type"] == "lifespan.startup":
-            await self._verifier.open()
+            try:
+                await self._verifier.open()
+            except Exception as error:
+                # Raised alone, servers would take it for an application without a lifespan, and serve it.
+                words = f"the verifier cannot be opened: {type(error).__name__}"
+                await self._say({"type": "lifespan.startup.failed", "message": words})
+                raise
         return message
 
     async def _say(self, message: Message) -> None:

@@ -41,7 +41,7 @@ def requires(
     """What a route requires: a decorator of Starlette's endpoints, and a dependency of FastAPI's.
 
         @requires("read", path_parameters=["tenant"])
-        async def show(request): ...                                     # Starlette; also HTTPEndpoint's methods
+        async def show(request): ...      # Starlette; also an HTTPEndpoint's methods, a WebSocketEndpoint's on_connect
 
         @app.get("/{tenant}/photos", dependencies=[Depends(requires("read", path_parameters=["tenant"]))])
         async def photos(): ...                                          # FastAPI

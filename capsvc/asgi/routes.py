@@ -66,7 +66,7 @@ class Routes:
         endpoint = getattr(route, "endpoint", None)
         while isinstance(endpoint, functools.partial):
             endpoint = endpoint.func
-        if inspect.isclass(endpoint):  # Starlette's HTTPEndpoint: a method each
+        if inspect.isclass(endpoint):  # Starlette's HTTPEndpoint and WebSocketEndpoint
             return requirements_of(_handler(endpoint, scope))
         dependant = getattr(route, "dependant", None)  # FastAPI's
         if dependant is None:
@@ -101,8 +101,10 @@ def _included(route: Any) -> Iterable[Any] | None:
 
 
 def _handler(endpoint: type, scope: Scope) -> object:
-    """The method of an `HTTPEndpoint` that answers."""
-    method = str(scope.get("method", "")).lower()
+    """The method of an endpoint's class that is the first to run."""
+    if scope["type"] == "websocket":
+        return getattr(endpoint, "on_connect", None)
+    method = str(scope["method"]).lower()
     if method == "head" and not hasattr(endpoint, "head"):
         method = "get"
     return getattr(endpoint, method, None)

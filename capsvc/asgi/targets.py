@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -56,7 +56,7 @@ def judged_path(scope: Scope) -> str:
     """The whole path as it was sent, in normal form or not; `NOTHING_LEGAL` where the application sees another one."""
     raw: bytes | None = scope.get("raw_path")
     if raw is None:
-        logger.error("the server does not tell the path as it was sent (raw_path), so every request is refused")
+        _complain()
         return NOTHING_LEGAL
     text = raw.partition(b"?")[0].decode("latin-1")
     path: str = scope["path"]
@@ -69,6 +69,12 @@ def judged_path(scope: Scope) -> str:
         return NOTHING_LEGAL
     below = not root or decoded == root or decoded.startswith(f"{root}/")
     return text if below else root + text
+
+
+@cache
+def _complain() -> None:
+    """Say once what is wrong with the server."""
+    logger.error("the server does not tell the path as it was sent (raw_path), so every request is refused")
 
 
 def _address(scope: Scope, fields: Fields, proxies: tuple[Network, ...]) -> str | None:
