@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
 
@@ -85,6 +86,7 @@ def _network(text: str) -> Network:
     return network
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> IPv4Address | IPv6Address:
     address = ipaddress.ip_address(text)
     if isinstance(address, IPv4Address):

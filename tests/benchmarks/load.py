@@ -181,5 +181,7 @@ def _end_of_answer(received: bytes) -> int | None:
     if head < 0:
         return None
     at = received.find(_LENGTH, 0, head)
+    if at < 0:
+        at = received.find(_LENGTH.title(), 0, head)  # as nginx writes it
     length = int(received[at + len(_LENGTH) : received.index(b"\r\n", at)])
     return head + len(_END_OF_HEAD) + length

@@ -194,7 +194,8 @@ def _nginx(directory: Path, authority: int) -> Iterator[Served]:
     port = servers.free_port()
     (directory / "nginx.conf").write_text(
         f"""
-        {"user root;" if os.geteuid() == 0 else ""} daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/nginx.err;
+        {"user root;" if os.geteuid() == 0 else ""}
+        daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/nginx.err;
         events {{ worker_connections 512; }}
         http {{
             access_log off; client_body_temp_path {directory}/b; proxy_temp_path {directory}/p;
