@@ -41,7 +41,7 @@ def list_dischargers(service: Service, *, as_json: bool) -> None:
 @click.argument("location", metavar="URL")
 @click.option("--name", required=True, help="What to call it: its declarations are reported under that name.")
 @click.option("--public-key", type=PUBLIC_KEY, help="The key that it must serve, as whoever runs it told you.")
-@click.option("--yes", is_flag=True, help="Pin whatever key it serves, unasked.")
+@click.option("--yes", is_flag=True, help="Pin whatever key it serves, without asking on a terminal.")
 @json_option
 @service_options
 def add_discharger(
@@ -49,8 +49,9 @@ def add_discharger(
 ) -> None:
     """Register the discharger at URL, with the key that it serves there.
 
-    Its key is read from URL/discharge/info, shown, and pinned once you say so. Tokens that ask for URL are then sealed
-    for that key, and nothing answers them but its private half.
+    Its key is read from URL/discharge/info, shown on standard error, and pinned; on a terminal once you say so. With
+    --public-key it is pinned only if it is that one. Tokens that ask for URL are then sealed for that key, and nothing
+    answers them but its private half.
     """
     key = confirmed_key(read_location(location), public_key, sure=yes, timeout=service.timeout)
     request = wire.discharger_request(name=name, location=location, public_key=key)

@@ -46,7 +46,9 @@ def read_location(url: str) -> Origin:
 
 
 def confirmed_key(origin: Origin, expected: str | None, *, sure: bool, timeout: float) -> str:
-    """The key that a discharger serves, once it is clear that it is the one to pin.
+    """The key that a discharger serves: the one that is expected, or whichever it is, shown on standard error.
+
+    On a terminal somebody is asked before that is taken.
 
     Args:
         origin: its address.
@@ -55,19 +57,15 @@ def confirmed_key(origin: Origin, expected: str | None, *, sure: bool, timeout: 
         timeout: seconds, for connecting, each wait and the whole.
 
     Raises:
-        Failure: exit 2 without a terminal to ask on, exit 1 for another key or a no.
+        Failure: exit 1 for another key or a no.
         ServiceError: it cannot be reached, or is no discharger.
 
     """
-    if expected is None and not sure and not _can_ask():
-        raise Failure(
-            USAGE,
-            "usage",
-            "no terminal to ask at: give the key that you were told with --public-key, or --yes to pin what is served",
-        )
     served = _served_key(origin, timeout)
     if expected is None:
-        if not sure:
+        if sure or not _can_ask():
+            click.echo(f"capsvc: {escape(origin.base)} serves the public key {served}, which is to be pinned", err=True)
+        else:
             _ask(origin, served)
     elif served != expected:
         raise Failure(
@@ -98,13 +96,20 @@ def _served_key(origin: Origin, timeout: float) -> str:
     """The public key in ``/discharge/info``."""
     status, octets = _fetch(f"{origin.base}/discharge/info", origin, timeout)
     if status != HTTPStatus.OK:
-        raise _no_discharger(status, origin, f"answered {status}; redirects are not followed")
+        raise _no_discharger(status, origin, _why_not(status))
     key, version = told_key(octets)
     if key is None:
         raise _no_discharger(status, origin, "does not tell a public key as a discharger does")
     if type(version) is not int or version < VERSION:
         raise _no_discharger(status, origin, f"tells of no caveats of bakery's version {VERSION}, which ours are")
     return key
+
+
+def _why_not(status: int) -> str:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"failed ({status}); try again later"
+    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+    return f"answered {status}{'; redirects are not followed' if is_redirect else ''}"
 
 
 def _no_discharger(status: int, origin: Origin, reason: str) -> ServiceError:

@@ -20,7 +20,7 @@ import pytest
 from capsvc.macaroon.thirdparty import KeyPair, key_text
 
 from ..required import missing  # noqa: TID252 - what all folders share
-from .conftest import Ask, Live, command, environment
+from .conftest import Ask, Live, Outcome, Run, command, environment
 
 Serve = Callable[[bytes], str]
 KEY = key_text(KeyPair(b"k" * 32).public)
@@ -81,6 +81,14 @@ def _served(certificate: ssl.SSLContext | None = None) -> Iterator[Served]:
             thread.join()
 
 
+def pinned(outcome: Outcome, url: str, key: str) -> str:
+    """The output of a command that showed the key which a discharger serves, and had it pinned."""
+    assert outcome.code == 0, outcome
+    assert outcome.err == f"capsvc: {url} serves the public key {key}, which is to be pinned\n"
+    assert key in outcome.out
+    return outcome.out
+
+
 @pytest.fixture
 def discharger() -> Iterator[Served]:
     """A discharger that serves a key of its own."""
@@ -110,19 +118,28 @@ def test_the_key_that_was_told(ask: Ask, discharger: Served) -> None:
 
 def test_whatever_is_served(ask: Ask, discharger: Served) -> None:
     """With --yes the key is pinned unasked, and still shown; --json is HTTP's object."""
-    out = ask("dischargers", "add", discharger.url, "--name", discharger.name, "--yes", "--json").done()
-    value = json.loads(out)
+    outcome = ask("dischargers", "add", discharger.url, "--name", discharger.name, "--yes", "--json")
+    value = json.loads(pinned(outcome, discharger.url, discharger.key))
     assert list(value) == ["name", "location", "public_key", "next_public_key", "created_at"]
     assert (value["public_key"], value["location"]) == (discharger.key, discharger.url)
 
 
-def test_nobody_to_ask(ask: Ask, discharger: Served, registered: Callable[[str], bool]) -> None:
-    """Without a terminal, a key or --yes: exit 2, which names both, before anybody is asked anything."""
-    line = ask("dischargers", "add", discharger.url, "--name", discharger.name, stdin="y\n").refused(2, "usage")
-    assert "--public-key" in line
-    assert "--yes" in line
-    assert discharger.requests == []
-    assert not registered(discharger.name)
+@pytest.mark.parametrize("stdin", ["", "n\n"])
+def test_nobody_to_ask(ask: Ask, discharger: Served, stdin: str) -> None:
+    """Without a terminal the key that is served is shown and pinned; what is on standard input is no answer."""
+    outcome = ask("dischargers", "add", discharger.url, "--name", discharger.name, stdin=stdin)
+    out = pinned(outcome, discharger.url, discharger.key)
+    assert out.splitlines()[:3] == [
+        f"name: {discharger.name}",
+        f"location: {discharger.url}",
+        f"public_key: {discharger.key}",
+    ]
+
+
+def test_nobody_to_ask_in_a_process(process: Run, live: Live, discharger: Served) -> None:
+    """As a script runs it, its standard input closed to all."""
+    words = ["dischargers", "add", discharger.url, "--name", discharger.name]
+    assert pinned(process(*words, env=live.env), discharger.url, discharger.key)
 
 
 def test_another_key(ask: Ask, discharger: Served, registered: Callable[[str], bool]) -> None:
@@ -175,16 +192,19 @@ def test_asked_on_a_terminal(live: Live, discharger: Served, registered: Callabl
 
 def test_what_is_taken(ask: Ask, discharger: Served) -> None:
     """409 says what is taken, and what to do: by another key, by this one, by somebody else."""
-    add = ["dischargers", "add", discharger.url, "--yes", "--name"]
-    ask(*add, discharger.name).done()
-    assert "that key already" in ask(*add, discharger.name).refused(1, "exists")
-    assert "dischargers list" in ask(*add, f"{discharger.name}b").refused(1, "exists")
+
+    def add(name: str) -> Outcome:
+        return ask("dischargers", "add", discharger.url, "--public-key", discharger.key, "--name", name)
+
+    add(discharger.name).done()
+    assert "that key already" in add(discharger.name).refused(1, "exists")
+    assert "dischargers list" in add(f"{discharger.name}b").refused(1, "exists")
     discharger.key = fresh_key()
-    line = ask(*add, discharger.name).refused(1, "exists")
+    line = add(discharger.name).refused(1, "exists")
     assert "another key" in line
     assert f"capsvc dischargers set {discharger.name} --next-public-key" in line
     ask("dischargers", "set", discharger.name, "--next-public-key", discharger.key).done()
-    assert "that key already" in ask(*add, discharger.name).refused(1, "exists")
+    assert "that key already" in add(discharger.name).refused(1, "exists")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +289,9 @@ ANSWERS = [
 @pytest.mark.parametrize(("octets", "code", "kind"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS])
 def test_dischargers_that_are_none(ask: Ask, serve_octets: Serve, octets: bytes, code: int, kind: str) -> None:
     """Whatever else answers: exit 3, or 1 for a 4xx; one line in plain characters, and nothing is registered."""
-    ask("dischargers", "add", serve_octets(octets), "--name", "nobody", "--yes").refused(code, kind)
+    line = ask("dischargers", "add", serve_octets(octets), "--name", "nobody", "--yes").refused(code, kind)
+    assert ("redirects" in line) == octets.startswith(b"HTTP/1.1 30")
+    assert ("failed (50" in line) == octets.startswith(b"HTTP/1.1 50")
     ask("dischargers", "remove", "nobody").refused(1, "not-found")
 
 
@@ -277,7 +299,7 @@ def test_a_later_version(ask: Ask, serve_octets: Serve) -> None:
     """A discharger that reads later formats too, and says more than we know, is one."""
     key = fresh_key()
     url = serve_octets(_info(PublicKey=key, Version=4, Ns="std:"))
-    assert key in ask("dischargers", "add", url, "--name", f"later{url[-5:]}", "--yes").done()
+    assert pinned(ask("dischargers", "add", url, "--name", f"later{url[-5:]}", "--yes"), url, key)
 
 
 def test_one_that_hangs(ask: Ask, serve_octets: Serve) -> None:
@@ -292,7 +314,7 @@ def test_one_that_is_not_there(ask: Ask, closed_port: int) -> None:
     ask("dischargers", "add", "https://nobody.invalid", "--name", "x", "--yes").refused(3, "unavailable")
 
 
-def test_over_tls(ask: Ask, tmp_path: Path) -> None:
+def test_over_tls(process: Run, live: Live, tmp_path: Path) -> None:
     """A certificate that nobody vouches for is refused, and nothing registered; one that is vouched for is good."""
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -304,11 +326,13 @@ def test_over_tls(ask: Ask, tmp_path: Path) -> None:
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     with _served(context) as served:
         add = ["dischargers", "add", served.url, "--name", served.name, "--yes"]
-        ask(*add).refused(3, "unavailable")
+        process(*add, env=live.env).refused(3, "unavailable")
         assert served.requests == []
-        vouching = {"SSL_CERT_FILE": str(tmp_path / "cert.pem")}
-        assert f"location: {served.url}\npublic_key: {served.key}\n" in ask(*add, env=vouching).done()
-        ask("dischargers", "add", served.url.replace("https", "http"), "--name", "x", "--yes").refused(3, "bad-answer")
+        vouching = {**live.env, "SSL_CERT_FILE": str(tmp_path / "cert.pem")}
+        out = pinned(process(*add, env=vouching), served.url, served.key)
+        assert f"location: {served.url}\npublic_key: {served.key}\n" in out
+        plain = ["dischargers", "add", served.url.replace("https", "http"), "--name", "x", "--yes"]
+        process(*plain, env=live.env).refused(3, "bad-answer")
 
 
 def test_no_proxy_is_asked(ask: Ask, discharger: Served, serve_octets: Serve) -> None:
@@ -316,4 +340,4 @@ def test_no_proxy_is_asked(ask: Ask, discharger: Served, serve_octets: Serve) ->
     proxy = serve_octets(_info())
     names = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
     words = ["dischargers", "add", discharger.url, "--name", discharger.name, "--yes"]
-    assert discharger.key in ask(*words, env=dict.fromkeys(names, proxy)).done()
+    assert pinned(ask(*words, env=dict.fromkeys(names, proxy)), discharger.url, discharger.key)
