@@ -110,8 +110,10 @@ def protect(directory: Path, size: Size) -> list[Line]:
 
 
 def _per_second(server: Served, requests: Sequence[bytes], size: Size) -> float:
-    load = put_under_load(server, requests, connections=CONNECTIONS, seconds=size.http_seconds, expected=OK)
-    return load.per_processor_second
+    while True:
+        load = put_under_load(server, requests, connections=CONNECTIONS, seconds=size.http_seconds, expected=OK)
+        if load.done and load.processor_seconds:  # some of these may need longer than the shortest turn
+            return load.per_processor_second
 
 
 def feed(directory: Path, size: Size) -> list[Line]:
