@@ -18,6 +18,8 @@ from capsvc.client import Client
 from capsvc.decision.prefix import CONFIRMED_SECONDS
 from capsvc.wire import LONGEST_WAIT
 
+from ..benchmarks.__main__ import ROWS  # noqa: TID252 - what all folders share
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -71,6 +73,13 @@ def test_numbers_are_the_programs(readme: Readme, tmp_path: Path) -> None:
     assert "20 roots a second" in _words(readme, "Codes")
     assert LONGEST_WAIT == 30
     assert "30 at most" in _words(readme, "HTTP")
+
+
+def test_measurements_are_ones_that_there_are(readme: Readme) -> None:
+    """Rows of `make bench`."""
+    named = [row for rows in re.findall(r'`make bench ROWS="([^"]+)"`', readme.text) for row in rows.split()]
+    assert named
+    assert set(named) <= ROWS.keys()
 
 
 @pytest.mark.parametrize("gone", ["There is no middleware", "no feed", "does not yet answer"])
