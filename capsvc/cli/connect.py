@@ -180,10 +180,21 @@ def _held(timeout: int) -> int:
 
 def _origin(url: str | None, data_dir: Path) -> Origin:
     """``--url`` or its variable, else what a local ``serve`` wrote, else this machine's default port."""
+    path = data_dir / "serve.url"
     try:
-        return read_origin(url or _served(data_dir / "serve.url") or f"http://127.0.0.1:{PORT}")
+        if url:
+            return read_origin(url)
+        origin = read_origin(_served(path) or f"http://127.0.0.1:{PORT}")
     except ValueError as error:
         raise click.UsageError(f"{error}.", click.get_current_context()) from None
+    if not origin.loopback:
+        raise Failure(
+            USAGE,
+            "usage",
+            f"{path} names {origin.base}, which is not this machine; anybody may have written that there: if it is the"
+            " service that you mean, say so with --url",
+        )
+    return origin
 
 
 def _served(path: Path) -> str | None:

@@ -112,6 +112,25 @@ def test_addresses_that_get_nothing(run: Run, live: Live, url: str, where: str) 
     assert "pw" not in outcome.refused(2, "usage")
 
 
+@pytest.mark.parametrize(
+    "url", ["https://192.0.2.1:8700", "https://tokens.example.org", "https://localhost.", "https://127.1"]
+)
+def test_a_serve_url_of_another_machine(run: Run, live: Live, credential: str, url: str) -> None:
+    """It counts for this machine alone, since anybody may have made the directory; another one is said with --url."""
+    data = Path("capsvc-data")
+    data.mkdir()
+    Path("c").write_text(credential)
+    (data / "serve.url").write_text(url)
+    for words in (["audiences", "list", "--credential-file", "c"], ["audiences", "list"], ["discharge"]):
+        said = run(*words, "--timeout", "1s", stdin=credential).refused(2, "usage")
+        assert "--url" in said
+        assert url in said
+    assert run("audiences", "list", "--credential-file", "c", "--url", live.url).done()
+    (data / "serve.url").write_text(live.url)
+    assert run("audiences", "list", "--credential-file", "c").done()
+    assert run("discharge", stdin=credential).done() == f"{credential.strip()}\n"
+
+
 def test_a_serve_url_that_cannot_be_read(run: Run) -> None:
     """Noise or a directory where serve.url belongs: exit 2."""
     data = Path("capsvc-data")
