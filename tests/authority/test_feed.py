@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 import threading
@@ -399,6 +400,41 @@ def test_a_page_is_judged_by_the_moment_at_which_it_was_read(office: Any, monkey
     assert gone(office.authority, start)
 
 
+def test_who_begins_is_not_turned_away_by_a_sweep(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One between the look at the log and the reading of the first page takes nothing from him."""
+    lasting = office.minted(ttl=20 * DAY)
+    for minted in (office.minted(ttl=60), lasting):
+        office.authority.revoke(id=minted.id)
+    read = office.authority._store.log
+
+    def late(after: int, limit: int) -> Any:
+        sweep_at(office, 61 + WEEK)
+        return read(after, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(office.authority._store, "log", late)
+        page = office.authority.feed()
+    assert [entry.id for entry in page.entries] == [lasting.id]
+    assert not gone(office.authority, page.cursor)
+
+
+def test_a_cursor_has_one_spelling_whatever_was_swept(office: Any) -> None:
+    """How far a sweep had come is told where it is further, and there alone."""
+    for ttl in (20 * DAY, 60, 20 * DAY):
+        office.authority.revoke(id=office.minted(ttl=ttl).id)
+    sweep_at(office, 61 + WEEK)
+    marks = office.authority._store.log_marks()
+    assert 0 < marks.swept < marks.head
+    for seq in (marks.head, marks.swept):
+        cursor = f"{marks.epoch}.{seq}"
+        assert not gone(office.authority, cursor)
+        for swept in (marks.swept, marks.swept - 1, seq):
+            assert gone(office.authority, f"{cursor}.{swept}")
+    assert not gone(office.authority, f"{marks.epoch}.{marks.swept - 1}.{marks.swept}")
+    assert gone(office.authority, f"{marks.epoch}.{marks.swept - 1}")
+    assert gone(office.authority, f"{marks.epoch}.{marks.swept - 1}.{marks.swept + 1}")
+
+
 def test_what_is_swept_in_portions_is_remembered_in_each(
     make_office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -620,6 +656,21 @@ def test_a_cursor_that_is_ahead_of_what_was_heard_is_one(office: Any, monkeypatc
             assert gone(authority, page.cursor + "0")
 
 
+def test_a_cursor_that_was_none_can_come_to_be_one(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a process that was asked about it too early, and has not heard yet of what was committed since."""
+    minted, start = office.minted(), office.authority.feed(after=NOW).cursor
+    epoch, seq = start.split(".")
+    early = f"{epoch}.{int(seq) + 1}"
+    with office.another() as other:
+        other.feed(after=start)
+        monkeypatch.setattr(other._store, "generation", lambda: 0)
+        assert not gone(other, start)
+        assert gone(other, early)
+        office.authority.revoke(id=minted.id)
+        assert office.authority.feed(after=NOW).cursor == early
+        assert not gone(other, early)
+
+
 def test_a_write_that_failed_is_never_told(office: Any) -> None:
     """What came with it into one commit is, once."""
     follower = Follower(office.authority, NOW)
@@ -703,14 +754,28 @@ def test_a_page_is_worked_out_once(office: Any, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(store, "log", counted)
     first, last = office.authority.feed(limit=2), office.authority.feed(after=None)
-    for _ in range(3):
-        assert office.authority.feed(limit=2) is first
-        assert office.authority.feed() is last
-    assert len(reads) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "log_marks", None)  # nor is it asked where the log stands
+        patch.setattr(store, "_next_look", math.inf)  # whoever looks may find what he has written himself
+        for _ in range(3):
+            assert office.authority.feed(limit=2) is first
+            assert office.authority.feed() is last
+            assert office.authority.feed(after=last.cursor).entries == ()
+    assert len(reads) == 3
     many(office, 1)
     assert office.authority.feed(limit=2) is first
     assert len(office.authority.feed().entries) == len(last.entries) + 1
-    assert len(reads) == 3
+    assert len(reads) == 4
+
+
+def test_nothing_is_read_for_a_cursor_that_is_gone(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes with one again and again costs little, and leaves nothing behind."""
+    cursor = office.authority.feed().cursor
+    known = dict(office.authority._feed._known)
+    monkeypatch.setattr(office.authority._store, "log", None)
+    for spoiled in (cursor + "0", cursor + ".1", "x" + cursor, "", "then"):
+        assert gone(office.authority, spoiled)
+    assert office.authority._feed._known == known
 
 
 def test_remembered_pages_are_few(office: Any) -> None:
