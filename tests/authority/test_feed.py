@@ -6,6 +6,7 @@ import math
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -705,7 +706,7 @@ def test_nothing_is_lost_twice_or_out_of_order_while_two_write(office: Any, limi
     """Followers on both databases' openings see one order, with what each writer did in its own."""
     with office.another() as other:
         authorities = (office.authority, other)
-        stop, writers, each = threading.Event(), 4, 12
+        stop, writers, each = threading.Event(), 4, 8
         done: list[list[str]] = [[] for _ in range(writers)]
 
         def write(number: int) -> None:
@@ -766,6 +767,27 @@ def test_a_page_is_worked_out_once(office: Any, monkeypatch: pytest.MonkeyPatch)
     assert office.authority.feed(limit=2) is first
     assert len(office.authority.feed().entries) == len(last.entries) + 1
     assert len(reads) == 4
+
+
+def test_who_come_at_once_wait_for_one_reading(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When everybody begins anew, say."""
+    many(office, 3)
+    store, reads, going = office.authority._store, list[int](), threading.Event()
+    read = store.log
+
+    def slow(after: int, limit: int) -> Any:
+        reads.append(after)
+        going.wait(30)
+        return read(after, limit)
+
+    monkeypatch.setattr(store, "log", slow)
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(office.authority.feed) for _ in range(5)]
+        while not reads:
+            time.sleep(0.001)
+        going.set()
+        pages = {id(future.result()) for future in asked}
+    assert (len(pages), reads) == (1, [0])
 
 
 def test_nothing_is_read_for_a_cursor_that_is_gone(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
