@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from capsvc.discharge import AgentLogin, KeyPair, Surroundings, Waits
 from capsvc.discharge import agent as agent_module
 from capsvc.discharge.agent import AGENT_SECONDS
+from capsvc.errors import TokenError
 from capsvc.macaroon import build
 from capsvc.macaroon.bundle import MAX_CAVEATS
 from capsvc.macaroon.chain import bind as bound_signature
 from capsvc.macaroon.chain import derive_key
-from capsvc.macaroon.decode import UnverifiedMacaroon, decode_binaries, encode_binary
+from capsvc.macaroon.decode import RawCaveat, UnverifiedMacaroon, decode_binaries, encode_binary
 from capsvc.macaroon.encoding import b64decode, b64encode
 from capsvc.macaroon.formats import read_v2json
 from capsvc.macaroon.thirdparty import Channel, key_text, read_parties
@@ -81,8 +83,7 @@ def test_what_an_agent_is_given(agents: Agents) -> None:
     root = agents.macaroon()
     assert caveats(root._replace(caveats=root.caveats[:1])) == ["time-before 2026-11-22T12:01:00Z"]
     assert len(root.caveats) == 2
-    assert root.identifier.startswith(b"agent1 ")
-    assert root.identifier.endswith(b" bob")
+    assert re.fullmatch(rb"agent1 [A-Za-z0-9_-]{22} bob", root.identifier)
     third = root.caveats[1]
     assert Channel.of_third_party(EVE, read_parties(third.cid)[1]).open(third.cid) is None
     assert root.identifier != agents.macaroon().identifier
@@ -184,6 +185,35 @@ def test_tokens_that_prove_nothing(agents: Agents, about: str) -> None:
     assert agents.login.user(_bad_tokens(agents)[about](), CAVEAT) is None
 
 
+def _many(count: int, caveats: int = 0) -> bytes:
+    """So many macaroons with so many caveats each."""
+    one = UnverifiedMacaroon(None, b"x", (RawCaveat(b"action = read"),) * caveats, bytes(32))
+    return encode_binary(one) * count
+
+
+@pytest.mark.parametrize(
+    ("token", "is_within"),
+    [
+        (b"", False),
+        (_many(1), True),
+        (_many(17), True),
+        (_many(18), False),
+        (_many(1, 64), True),
+        (_many(1, 65), False),
+        (_many(3, 64), True),
+        (_many(3, 64) + _many(1, 1), False),
+    ],
+)
+def test_bounds_before_any_key(token: bytes, is_within: bool) -> None:
+    """What has more macaroons or caveats than a bundle can have is refused before a chain is computed."""
+    if is_within:
+        assert b"".join(map(encode_binary, agent_module._bounded(token))) == token
+        return
+    with pytest.raises(TokenError) as caught:
+        agent_module._bounded(token)
+    assert caught.value.code == "too-large"
+
+
 @pytest.mark.parametrize(
     "added", [("time < 2026-11-22T12:00:30Z",), ("time-before 2026-11-22T12:00:30Z", "weekday = sun")]
 )
@@ -217,6 +247,19 @@ def test_used_ones_are_remembered_as_long_as_they_are_good(agents: Agents) -> No
     fresh = agents.macaroon()
     assert agents.user(*bundle(fresh, local(fresh))) == "bob"
     assert len(agents.login._used) == 1
+
+
+def test_the_oldest_of_the_used_ones_are_forgotten_first(agents: Agents) -> None:
+    """Of two that were used at different times, the one that is still good stays known when the other has ended."""
+    first = agents.macaroon()
+    assert agents.user(*bundle(first, local(first))) == "bob"
+    agents.clock.now += AGENT_SECONDS - 1
+    second = agents.macaroon()
+    sent = bundle(second, local(second))
+    assert agents.user(*sent) == "bob"
+    agents.clock.now += 1
+    assert agents.user(*sent) is None
+    assert list(agents.login._used.values()) == [agents.clock.now - 1 + AGENT_SECONDS]
 
 
 def test_the_memory_of_used_ones_is_bounded(agents: Agents, monkeypatch: pytest.MonkeyPatch) -> None:

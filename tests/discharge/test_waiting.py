@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import socket
 import threading
@@ -18,7 +19,7 @@ from starlette.routing import Route
 
 from capsvc.discharge import AgentLogin, Begun, KeyPair, Surroundings, create_discharger
 from capsvc.discharge.waits import MAX_WAITS, digest
-from capsvc.macaroon.thirdparty import key_text
+from capsvc.macaroon.thirdparty import Channel, key_text
 
 from .conftest import PATIENCE, Discharger, Serve, caveats, checker, discharged, eventually, refused
 
@@ -355,6 +356,23 @@ def test_addresses(serve: Serve, proxies: list[str], forwarded: str, address: st
     given: dict[str, Any] = {"id64": base64.b64encode(discharger.caveat("somebody")).decode()}
     discharger.http.post("/discharge", data=given, headers=headers)
     assert str(button.begun[-1].address) == address
+
+
+def test_no_address() -> None:
+    """Behind a Unix socket nobody has an address, and what begins there has none."""
+    button, first = Button(), KeyPair.generate()
+    app = create_discharger(
+        checker, key=KEY, location="http://127.0.0.1:9", trust=[key_text(first.public)], logins=[button]
+    )
+    caveat = base64.b64encode(Channel.of_first_party(first, KEY.public).seal(b"r", "somebody")).decode()
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=None)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.post("/discharge", data={"id64": caveat})
+
+    refused(asyncio.run(ask()), 401, "interaction required")
+    assert button.begun[-1].address is None
 
 
 def test_one_login_of_a_kind() -> None:
