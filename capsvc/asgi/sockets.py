@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.websockets import WebSocketDisconnect
 
 from capsvc.asgi.case import Case, Refusal
 from capsvc.web.answers import Answer, send_answer
@@ -55,8 +56,9 @@ class Socket:
         except Refusal:
             if self._case.refusal is None:
                 raise
-        except Closed:
-            pass  # an application that goes on sending hears of the end by this
+        except (Closed, WebSocketDisconnect):  # an application that goes on hears of the end by these
+            if not self._over:
+                raise
         finally:
             if self._watch is not None:
                 self._watch.cancel()
@@ -95,6 +97,7 @@ class Socket:
             await self._close("expired")
             raise Closed
         await self._send(message)
+        self._watch_over()
 
     async def _send_first(self, message: Message) -> None:
         """Send what ends the handshake, or part of it."""
@@ -104,11 +107,13 @@ class Socket:
                 await self.refuse(problem_answer(internal_error()))
                 raise Closed
             self._accepted = True
-            await self._send(message)
-            if self._case.decisions:
-                self._watch = asyncio.create_task(self._judge_again())
-        else:
-            await self._send(message)
+        await self._send(message)
+        self._watch_over()
+
+    def _watch_over(self) -> None:
+        """Begin to judge again, once there is a connection and a decision about it."""
+        if self._watch is None and self._accepted and self._case.decisions:
+            self._watch = asyncio.create_task(self._judge_again())
 
     async def _refuse_late(self, answer: Answer) -> None:
         """Refuse what a route of its own accord came to refuse, before or after it accepted."""

@@ -392,3 +392,39 @@ def test_a_websocket_that_skips_its_requirement(shared_office: Office, verifier:
     sent = drive(drive.scope(type="websocket", subprotocols=[], extensions=extensions), CONNECT)
     assert [message.get("status") for message in sent] == [500, None]
     assert not any("text" in message for message in sent)
+
+
+def test_a_websocket_that_is_judged_late(shared_office: Office, verifier: Listening) -> None:
+    """An exempt one that comes to require something after it accepted is watched over from then on."""
+    verifier.recheck = 0.001
+
+    async def late(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await requires("more")(websocket)
+        await websocket.send_text("welcome")
+        verifier.denies = "revoked"
+        await websocket.receive_text()
+
+    app = Starlette(routes=[WebSocketRoute("/late", late)])
+    drive = Drive(app, shared_office, verifier=verifier, exempt=["/late"])
+    sent: list[Message] = []
+    waiting: list[Message] = [{"type": "websocket.connect"}]
+    closed = asyncio.Event()
+
+    async def receive() -> Message:
+        if waiting:
+            return waiting.pop(0)
+        await closed.wait()
+        return {"type": "websocket.disconnect", "code": 1008}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if message["type"] == "websocket.close":
+            closed.set()
+
+    async def run() -> None:
+        await drive.app(drive.scope("/late", type="websocket", subprotocols=[]), receive, send)
+
+    asyncio.run(run())
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert (sent[-1]["code"], sent[-1]["reason"]) == (1008, "revoked")
