@@ -104,6 +104,7 @@ def test_octets_are_shown_as_ascii() -> None:
     for octet in range(256):
         shown = chr(octet) if 32 <= octet < 127 else f"\\x{octet:02x}"
         assert printable(b"a" + bytes([octet])) == f"a{shown}"
+        assert printable(b"\0" + bytes([octet])) == f"\\x00{shown}"
     assert printable(b"\x00\x1f\x7f\xc3\xa9\n\x1b[31m") == r"\x00\x1f\x7f\xc3\xa9\x0a\x1b[31m"
 
 
