@@ -143,7 +143,7 @@ def test_mint_for_a_third_party(ask: Ask, register: Register, condition: str, de
         ("{}=need-declared a,a b", 1, "caveat-malformed"),
         ("{}=need-declared a, b", 1, "caveat-malformed"),
         ("{}=need-declared a need-declared b c", 1, "caveat-malformed"),
-        ("{}=caf\u00e9", 1, "caveat-malformed"),
+        ("{}=bell\x07", 1, "caveat-malformed"),
     ],
 )
 def test_third_parties_that_are_none(ask: Ask, register: Register, option: str, exit_code: int, code: str) -> None:
