@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from capsvc.asgi import RemoteVerifier
+from capsvc.asgi import EmbeddedVerifier, RemoteVerifier
 from capsvc.asgi.asking import ask
 from capsvc.asgi.remote import KEPT, _Refusals
 from capsvc.client.connection import AsyncConnection
@@ -292,9 +292,9 @@ def test_an_audience_that_there_is_not() -> None:
 def test_failures_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """Once a kind, and once when it is well again: whoever asks in vain does not fill a disk."""
     down, forbidden = CONNECT, problem(403, "forbidden")
-    played = Played(*[down] * 6, *[forbidden] * 3, denied("caveat-refused"), granted(), *[down] * 2, granted())
+    played = Played(*[down] * 6, *[forbidden] * 3, denied("caveat-refused"), *[down] * 2, granted(), granted())
     with caplog.at_level(logging.INFO, "capsvc.asgi"):
-        assert outcomes(played, 10) == ["unavailable"] * 6 + ["caveat-refused", "", "unavailable", ""]
+        assert outcomes(played, 10) == ["unavailable"] * 6 + ["caveat-refused", "unavailable", "", ""]
     said = [record.getMessage() for record in caplog.records if record.name == "capsvc.asgi"]
     assert [line.partition(":")[0] for line in said] == [
         "the authority cannot be asked (unavailable)",
@@ -366,7 +366,57 @@ def test_asking_for_a_prefix() -> None:
     async def run() -> None:
         connection = AsyncConnection(URL, CREDENTIAL, timeout=1.0, transport=httpx.MockTransport(answer))
         await ask(connection, TOKEN, audience="default", context={}, prefix=True)
+        await ask(connection, TOKEN, audience="default", context={})
         await connection.close()
 
     asyncio.run(run())
     assert bodies[0]["prefix"] is True
+    assert not any(body.get("explain") for body in bodies)
+    assert not bodies[1].get("prefix")
+
+
+def test_a_token_that_somebody_made_up() -> None:
+    """That its text says it has expired is not what it was refused for: the next answer may be another."""
+    old = mint(
+        b"k" * 32, "https://x", b"cap1.0123456789abcdef.AAAAAAAAAAAAAAAAAAAAAA.1.1", ["time < 2020-01-01T00:00:00Z"]
+    )
+    played = Played(denied("invalid-token"), denied("expired"), granted())
+    assert outcomes(played, 3, token=old) == ["invalid-token", "expired", "expired"]
+    assert played.asked == 2
+
+
+def test_verifiers_tell_how_often_they_are_asked_again(shared_office: Office) -> None:
+    """By default, and as they are told; never with no pause at all."""
+    embedded = EmbeddedVerifier(shared_office.authority)
+    assert (embedded.recheck, RemoteVerifier(URL, CREDENTIAL).recheck) == (0.25, 0.5)
+    assert EmbeddedVerifier(shared_office.authority, recheck=0.1).recheck == 0.1
+    assert RemoteVerifier(URL, CREDENTIAL, recheck=0.1).recheck == 0.1
+    for recheck in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="recheck"):
+            EmbeddedVerifier(shared_office.authority, recheck=recheck)
+    assert repr(embedded) == f"<EmbeddedVerifier {shared_office.authority.issuer}>"
+    assert repr(RemoteVerifier(URL, CREDENTIAL)) == f"<RemoteVerifier {URL}>"
+
+
+def test_an_embedded_verifier_asks_the_authority(shared_office: Office) -> None:
+    """About everything, critical or not, with the whole context."""
+    verifier = EmbeddedVerifier(shared_office.authority)
+    token = shared_office.mint("action = read")
+
+    async def code(audience: str, critical: bool, **context: object) -> str:
+        try:
+            await verifier.authorize(token, audience=audience, context=context, critical=critical)
+        except Denied as no:
+            return no.code
+        return ""
+
+    async def run() -> None:
+        await verifier.open()
+        for critical in (False, True):
+            assert await code("default", critical, action="read") == ""
+            assert await code("default", critical) == "context-missing"
+            assert await code("capsvc", critical, action="read") == "wrong-audience"
+        await verifier.aclose()
+        assert await code("default", False, action="read") == ""  # noqa: FBT003
+
+    asyncio.run(run())
