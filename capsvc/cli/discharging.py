@@ -30,6 +30,7 @@ from capsvc.discharge import (
     session_checker,
     static_checker,
 )
+from capsvc.discharge.callers import is_here, is_loopback
 from capsvc.http.lines import LineWriter
 from capsvc.http.listening import bind
 from capsvc.http.logs import AccessLog
@@ -52,6 +53,7 @@ def run(options: Mapping[str, Any]) -> None:
     _require_first_parties(options)
     settings = _settings(options)
     check(settings)
+    _require_proxies(options, settings)
     keys = [read_key_file(path) for path in (options["key_file"], *options["former_key_files"])]
     checker, logins = _checker_and_logins(options)
     set_up_process()
@@ -83,6 +85,19 @@ def _require_first_parties(options: Mapping[str, Any]) -> None:
             "usage",
             "say whose conditions are answered: --trust KEY for every first party (an authority's public key stands in"
             " its /.well-known/capsvc), or else --allow-any",
+        )
+
+
+def _require_proxies(options: Mapping[str, Any], settings: Settings) -> None:
+    """Where people log in, their addresses count: on the page that asks for consent, and for how often they may try."""
+    location = options["location"]
+    proxied = settings.behind_proxy or (location and is_loopback(settings.host) and not is_here(location))
+    if proxied and options["users"] is not None and not settings.trusted_proxies:
+        raise Failure(
+            USAGE,
+            "usage",
+            "people log in through a proxy here, and would all seem to be at its address: say with --trusted-proxy from"
+            " which address it comes (127.0.0.1, where it is on this machine), and let it set X-Forwarded-For",
         )
 
 

@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 
+from capsvc.discharge.callers import is_loopback
+
 __all__ = [
     "FormError",
     "cookie",
@@ -69,7 +71,7 @@ def page_origin(location: str) -> str:
     """
     parts = urlsplit(location)
     scheme, host = parts.scheme.lower(), parts.hostname or ""
-    if scheme != "https" and not (scheme == "http" and _is_loopback(host)):
+    if scheme != "https" and not (scheme == "http" and is_loopback(host)):
         raise ValueError("people log in over https, or over http at a loopback address: browsers keep no cookie else")
     port = "" if parts.port in {None, DEFAULT_PORTS[scheme]} else f":{parts.port}"
     return f"{scheme}://[{ipaddress.IPv6Address(host)}]{port}" if ":" in host else f"{scheme}://{host}{port}"
@@ -111,13 +113,6 @@ def set_cookie(name: str, value: str) -> tuple[str, str]:
 def expired_cookie(name: str) -> tuple[str, str]:
     """The header that removes it."""
     return "set-cookie", f"{name}={_ATTRIBUTES}; Max-Age=0"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _fields(text: bytes, names: tuple[str, ...]) -> Mapping[str, str]:

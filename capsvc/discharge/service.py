@@ -27,7 +27,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from capsvc.addresses import client_address, read_proxies
 from capsvc.discharge.answers import Answer, Checker, Declared, Interaction, Refused
 from capsvc.discharge.around import Around
 from capsvc.discharge.bakery import (
@@ -43,6 +42,7 @@ from capsvc.discharge.bakery import (
     read_asked,
     with_body,
 )
+from capsvc.discharge.callers import address_reader
 from capsvc.discharge.conditions import Conditions, Wanted
 from capsvc.discharge.faults import places
 from capsvc.discharge.login import Begin, Login, Surroundings
@@ -93,7 +93,9 @@ def create_discharger(
         logins: how somebody can say who he is, where the checker asks for an `Interaction`.
         ttl: seconds that a discharge is good for, 1 to 3,600.
         same_address: let nobody consent to what was begun from another address.
-        trusted_proxies: addresses and networks whose ``X-Forwarded-For`` counts.
+        trusted_proxies: addresses and networks whose ``X-Forwarded-For`` counts. With none, and a location elsewhere,
+            the address of a request from this machine is unknown: a proxy sent it, and with ``same_address`` nobody may
+            consent to what has begun so.
         former_keys: the discharger's own from before; what was asked under them is still answered.
         clock: gives Unix seconds.
 
@@ -104,14 +106,7 @@ def create_discharger(
     check_location(location)
     if type(ttl) is not int or not 0 < ttl <= MAX_TTL:
         raise ValueError(f"ttl: a discharge is good for 1 to {MAX_TTL} seconds")
-    proxies = read_proxies(trusted_proxies)
-
-    def address_of(request: Request) -> str | None:
-        peer = request.client.host if request.client is not None else None
-        with suppress(ValueError):
-            return client_address(peer, request.headers.getlist("x-forwarded-for"), proxies)
-        return None
-
+    address_of = address_reader(location, trusted_proxies)
     surroundings = Surroundings(location.rstrip("/"), key, Waits(clock), address_of, same_address, clock)
     discharger = _Discharger(
         checker,

@@ -6,11 +6,12 @@ bounded number of keys: past it the one that was tried longest ago is forgotten.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
+
+from capsvc.discharge.callers import network_of
 
 __all__ = ["LoginThrottle", "Throttle"]
 
@@ -93,14 +94,5 @@ class LoginThrottle:
             throttle.forgive(key)
 
     def _keys(self, name: str, address: str | None) -> Iterable[tuple[Throttle, str]]:
-        where = _network(address)
+        where = network_of(address)
         return (self._of_address, where), (self._of_name, name), (self._of_both, f"{where} {name}")
-
-
-def _network(address: str | None) -> str:
-    """What one caller has for himself: an IPv4 address, or the /64 of an IPv6 address."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return "unknown"
-    return str(parsed) if parsed.version == 4 else str(ipaddress.IPv6Network((int(parsed), 64), strict=False))

@@ -123,6 +123,22 @@ def test_a_former_key(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        ("--users", "users", "--behind-proxy", "--location", "https://dis.example", "--trusted-proxy", "127.0.0.1"),
+        ("--users", "users", "--location", "https://dis.example", "--trusted-proxy", "127.0.0.1"),
+        ("--users", "users", "--location", "http://localhost:1"),
+        ("--principals", "principals.toml", "--behind-proxy", "--location", "https://dis.example"),
+    ],
+)
+def test_behind_a_proxy(place: Path, options: tuple[str, ...]) -> None:
+    """It starts where the proxy is named by whose word people are somewhere, or where nobody is a person."""
+    with Process(place, *COMMON, *options) as discharger:
+        refused(ask(discharger.url, caveat("somebody")), 401, "interaction required")
+        assert discharger.stop() == 0
+
+
+@pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (("--key", "d.key", "--checker", "checks:check"), 2, "--trust KEY for every first party"),
@@ -143,7 +159,11 @@ def test_a_former_key(place: Path) -> None:
         ((*COMMON, "--users", "nosuch"), 3, "nosuch: there is no such file"),
         ((*COMMON, "--users", "checks.py"), 3, "users-file: checks.py: "),
         ((*COMMON, "--users", "plain"), 3, "plain: line 1: is not name:$argon2id$...; capsvc discharger passwd"),
-        ((*COMMON, "--users", "users", "--location", "http://dis.example"), 2, "https"),
+        ((*COMMON, "--users", "users", "--location", "http://dis.example", "--trusted-proxy", "::1"), 2, "https"),
+        ((*COMMON, "--users", "users", "--behind-proxy", "--host", "::"), 2, "--trusted-proxy"),
+        ((*COMMON, "--users", "users", "--behind-proxy", "--same-address"), 2, "--trusted-proxy"),
+        ((*COMMON, "--users", "users", "--location", "https://dis.example"), 2, "--trusted-proxy"),
+        ((*COMMON, "--users", "users", "--location", "http://[dis"), 2, "--trusted-proxy"),
         ((*COMMON, "--location", "dis.example"), 2, "a location is an http or https URL"),
         ((*COMMON, "--discharge-ttl", "2h"), 2, "1 to 3600 seconds"),
         ((*COMMON, "--discharge-ttl", "0"), 2, "1 to 3600 seconds"),

@@ -140,7 +140,7 @@ class Person:
         sent = {**self.headers, **headers}
         if self.cookies:
             sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        response = self.http.request(method, url, headers=sent, **body)
+        response = self.http.request(method, self.discharger.reached(url), headers=sent, **body)
         for line in response.headers.get_list("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
             self.cookies[name] = value
@@ -169,10 +169,14 @@ class Person:
 
 
 class Discharger:
-    """A discharger that runs. ``clock`` and ``users`` are its own, ``first`` a first party that it trusts."""
+    """A discharger that runs. ``clock`` and ``users`` are its own, ``first`` a first party that it trusts.
+
+    It is reached at ``location``, and may be known by another address, as one behind a proxy is.
+    """
 
     def __init__(self, location: str, users: UsersFile, clock: Clock, **options: Any) -> None:
         self.location = location
+        self.known_as: str = options.pop("known_as", location)
         self.clock = clock
         self.users = users
         self.key = KeyPair.generate()
@@ -183,13 +187,17 @@ class Discharger:
         self.app = create_discharger(
             session_checker(known),
             key=self.key,
-            location=location,
+            location=self.known_as,
             trust=[key_text(self.first.public)],
             logins=[self.login],
             clock=clock,
             **options,
         )
         self._people: list[Person] = []
+
+    def reached(self, url: str) -> str:
+        """One of its own URLs, as it is reached without a proxy."""
+        return url.replace(self.known_as, self.location, 1)
 
     def caveat(self, condition: str = f"need-declared username {CONDITION}") -> bytes:
         """A caveat id for it."""
@@ -210,7 +218,7 @@ class Discharger:
 
     def wait(self, pending: Pending) -> httpx.Response:
         """Ask for what a wait brings."""
-        return httpx.get(pending.wait_url, timeout=PATIENCE)
+        return httpx.get(self.reached(pending.wait_url), timeout=PATIENCE)
 
     def caveats(self, answer: httpx.Response) -> list[str]:
         """The caveats of a discharge that an answer holds."""

@@ -128,6 +128,8 @@ def test_an_address_that_is_not_known_is_another(start: Start) -> None:
     pending = discharger.begin(address="unknown")
     page = discharger.person("unknown").log_in(pending)
     assert page.roles == ["alert"]
+    assert "Nobody knows whether it was begun at this browser’s address." in page.text
+    assert "another address" not in page.text
     known = "an address that is not known"
     assert f"Begun from {known} This browser is at {known} Logged in as" in page.text
 
@@ -161,6 +163,19 @@ def test_one_address_for_both_can_be_required(start: Start) -> None:
     there.headers["x-forwarded-for"] = "203.0.113.66"
     assert there.answer(page).status == 200
     assert discharger.finish(pending).status_code == 200
+
+
+def test_where_one_address_is_required_a_proxy_s_is_none(start: Start) -> None:
+    """Behind a proxy that nobody told of all are at its address, and whatever they say they are not believed."""
+    discharger = start(same_address=True, known_as="https://login.example.org")
+    pending = discharger.begin(address="203.0.113.66")
+    page = discharger.person("203.0.113.66").log_in(pending)
+    assert (page.status, "This began at an unknown address" in page.text) == (403, True)
+    assert discharger.is_open(pending)
+    told = start(same_address=True, known_as="https://login.example.org", trusted_proxies=["127.0.0.1"])
+    pending = told.begin(address="203.0.113.66")
+    person = told.person("203.0.113.66")
+    assert person.answer(person.log_in(pending)).status == 200
 
 
 def test_where_one_address_is_required_an_unknown_one_is_none(start: Start) -> None:
