@@ -17,7 +17,7 @@ from starlette.requests import Request
 from capsvc.discharge.forms import cookie, expired_cookie, same, set_cookie
 from capsvc.discharge.hashpool import HashPool, TooBusyError
 from capsvc.discharge.login import Surroundings
-from capsvc.discharge.passwords import MAX_PASSWORD_CHARACTERS
+from capsvc.discharge.passwords import MAX_PASSWORD_CHARACTERS, is_password
 from capsvc.discharge.rendering import Header, Page, PageError
 from capsvc.discharge.throttle import LoginThrottle
 from capsvc.discharge.users import User, Users
@@ -73,6 +73,9 @@ class SignIn:
 
     async def user(self, request: Request, visit: str, name: str, password: str) -> User:
         """The user whose name and password these are. Raises `PageError`, `UsersFileError`."""
+        wrong = partial(self.form, request, visit, 403, name=name, problem="The name or the password is not right.")
+        if not is_password(password):  # so it is nobody's, and there is nothing to count or to hash
+            raise PageError(wrong())
         address = self._address_of(request)
         seconds = self._throttle.attempt(name, address)
         if seconds:
@@ -89,8 +92,7 @@ class SignIn:
             # A name that is nobody's may be a password that was typed into the wrong field.
             known = self._users.named(name)
             logger.info("a login as %s failed, from %s", "nobody" if known is None else known.name, address)
-            problem = "The name or the password is not right."
-            raise PageError(self.form(request, visit, 403, name=name, problem=problem))
+            raise PageError(wrong())
         self._throttle.forgive(name, address)
         logger.info("%s logged in, from %s", user.name, address)
         return user

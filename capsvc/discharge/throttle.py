@@ -1,13 +1,14 @@
 """How often somebody may try: so many attempts at once for a key, then one more every so many seconds.
 
 For every key one number is kept, when it will be as if nothing had been tried (the generic cell rate algorithm), for a
-bounded number of keys: past it the one that was tried longest ago is forgotten.
+bounded number of keys. Past it the one that owes least is forgotten, and whoever is not kept is taken to owe as much as
+that: nobody gets attempts by having a key forgotten (the "space-saving" way to count what occurs most often).
 """
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -28,7 +29,8 @@ class Throttle:
         self._seconds = seconds
         self._span = burst * seconds
         self._keys = keys
-        self._rested_at: OrderedDict[str, float] = OrderedDict()  # those tried last at the end
+        self._rested_at: dict[str, float] = {}
+        self._order: list[tuple[float, str]] = []  # a heap of these, those that have changed since among them
 
     def __len__(self) -> int:
         """How many keys are kept."""
@@ -40,30 +42,56 @@ class Throttle:
 
     def attempt(self, key: str) -> None:
         """Count an attempt."""
-        owed = self._owed(key)
-        key = key[:MAX_KEY_CHARACTERS]
-        self._rested_at[key] = self._clock() + min(owed + self._seconds, self._span)
-        self._rested_at.move_to_end(key)
+        self._owe(key, min(self._owed(key) + self._seconds, self._span))
         if len(self._rested_at) > self._keys:
-            self._rested_at.popitem(last=False)
+            _, least = self._least()
+            del self._rested_at[least]
 
     def forgive(self, key: str) -> None:
         """Let an attempt not count after all."""
-        owed = self._owed(key) - self._seconds
-        key = key[:MAX_KEY_CHARACTERS]
-        if owed > 0:
-            self._rested_at[key] = self._clock() + owed
-        else:
-            self._rested_at.pop(key, None)
+        if key[:MAX_KEY_CHARACTERS] in self._rested_at:
+            self._owe(key, self._owed(key) - self._seconds)
 
     def _owed(self, key: str) -> float:
         """How long from now until all is forgotten. More than there can be is there when the clock was set back."""
+        rested_at = self._rested_at.get(key[:MAX_KEY_CHARACTERS])
+        if rested_at is None:
+            return self._owed_by_others()
+        if rested_at - self._clock() > self._span:
+            self._owe(key, self._span)
+        return min(max(0.0, rested_at - self._clock()), self._span)
+
+    def _owe(self, key: str, seconds: float) -> None:
         key = key[:MAX_KEY_CHARACTERS]
-        owed = self._rested_at.get(key, 0.0) - self._clock()
-        if owed > self._span:
-            owed = self._span
-            self._rested_at[key] = self._clock() + owed
-        return max(0.0, owed)
+        if seconds <= 0:
+            self._rested_at.pop(key, None)
+            return
+        self._rested_at[key] = self._clock() + seconds
+        heapq.heappush(self._order, (self._rested_at[key], key))
+        if len(self._order) > 2 * self._keys + 2:
+            self._put_in_order()
+
+    def _owed_by_others(self) -> float:
+        """What somebody owes at most who is not kept."""
+        now = self._clock()
+        while self._rested_at and (least := self._least())[0] <= now:
+            del self._rested_at[least[1]]
+        if len(self._rested_at) < self._keys:
+            return 0.0
+        if least[0] > now + self._span:  # the clock was set back, and all of them owe more than there can be
+            self._rested_at = dict.fromkeys(self._rested_at, now + self._span)
+            self._put_in_order()
+        return min(least[0] - now, self._span)
+
+    def _least(self) -> tuple[float, str]:
+        """The one that owes least of those that are kept."""
+        while self._rested_at.get(self._order[0][1]) != self._order[0][0]:
+            heapq.heappop(self._order)
+        return self._order[0]
+
+    def _put_in_order(self) -> None:
+        self._order = [(rested_at, key) for key, rested_at in self._rested_at.items()]
+        heapq.heapify(self._order)
 
 
 class LoginThrottle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable
 
@@ -191,15 +192,73 @@ def test_a_clock_that_is_set_back_locks_nobody_out(clock: Clock) -> None:
 
 
 def test_so_many_keys_are_kept(clock: Clock) -> None:
-    """With one too many the one that was tried longest ago is forgotten, and a key's length does not count."""
-    throttle = Throttle(clock, burst=1, seconds=10, keys=2)
-    for key in ("a", "b", "a", "c"):
+    """With one too many the one that owes least is forgotten, and who is not kept owes as much; no key is long."""
+    throttle = Throttle(clock, burst=9, seconds=10, keys=2)
+    for key in ("a", "b", "b", "c"):
         throttle.attempt(key)
-    assert len(throttle) == 2
-    assert [throttle.wait(key) > 0 for key in "abc"] == [True, False, True]
+    assert sorted(throttle._rested_at) == ["b", "c"]
+    assert _tries(throttle, "b", 9) == 7
+    assert _tries(throttle, "c", 9) == 7
+    assert _tries(throttle, "a", 9) == 0
+    clock.now += 10
+    assert _tries(throttle, "a", 9) == 1
     throttle.attempt("x" * 1_000)
     assert throttle.wait("x" * 2_000) > 0
     assert all(len(key) <= 200 for key in throttle._rested_at)
+    assert len(throttle) == 2
+
+
+def test_whoever_owes_is_not_forgotten_for_those_who_owe_less(clock: Clock) -> None:
+    """However many come by: it gets no attempt more than it would have alone; those who are at rest make room."""
+    throttle = Throttle(clock, burst=3, seconds=10, keys=100)
+    assert _tries(throttle, "victim", 9) == 3
+    for number in range(1_000):
+        throttle.attempt(f"n{number}")
+        assert throttle.wait("victim") == 10
+    assert len(throttle) == 100
+    assert len(throttle._order) <= 202
+    clock.now += 10
+    assert _tries(throttle, "victim", 9) == 1
+    clock.now += 31
+    assert [_tries(throttle, key, 9) for key in ("victim", "n1", "fresh")] == [3, 3, 3]
+    assert len(throttle) == 3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_bounded_throttle_lets_nobody_more(clock: Clock, seed: int) -> None:
+    """Whatever is tried, forgiven and waited for: what one without bounds refuses, it refuses, too."""
+    chance = random.Random(seed)  # noqa: S311 - a test's
+    bounded, all_of_them = (Throttle(clock, burst=3, seconds=10, keys=keys) for keys in (4, 10_000))
+    tried = refused = 0
+    for _ in range(2_000):
+        key = f"k{min(int(chance.expovariate(0.3)), 30)}"
+        clock.now += chance.choice([0, 0, 0, 0.5, 7])
+        assert bounded.wait(key) >= all_of_them.wait(key)
+        assert len(bounded) <= 4
+        if bounded.wait(key):
+            refused += 1
+            continue
+        tried += 1
+        bounded.attempt(key)
+        all_of_them.attempt(key)
+        if chance.random() < 0.2:
+            bounded.forgive(key)
+            all_of_them.forgive(key)
+    assert tried > 100
+    assert refused > 100
+
+
+def test_a_full_throttle_after_the_clock_was_set_back(clock: Clock) -> None:
+    """Nobody is locked out for longer than whoever had just tried as often as he may."""
+    throttle = Throttle(clock, burst=3, seconds=10, keys=2)
+    for key in ("a", "b"):
+        throttle.attempt(key)
+    clock.now -= 1_000_000
+    assert throttle.wait("c") == 10
+    clock.now += 10
+    assert _tries(throttle, "c", 9) == 1
+    clock.now += 30
+    assert [_tries(throttle, key, 9) for key in "cd"] == [3, 3]
 
 
 def _log_in(throttle: LoginThrottle, name: Callable[[int], str], address: Callable[[int], str | None]) -> int:

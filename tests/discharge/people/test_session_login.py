@@ -305,6 +305,30 @@ def test_attempts_are_counted_before_anything_is_hashed(start: Start, monkeypatc
     assert person.log_in(pending).forms.keys() == {"visit", "logout"}
 
 
+@pytest.mark.parametrize("password", ["", "x" * 1_025])
+def test_what_is_no_password_counts_for_nothing(start: Start, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    """It is refused before it is counted, hashed or logged, so that nobody tries for free and pushes others out."""
+    hashed: list[str] = []
+
+    def is_right(_: str, tried: str) -> bool:
+        hashed.append(tried)
+        return False
+
+    monkeypatch.setattr(users, "is_right", is_right)
+    discharger = start()
+    pending = discharger.begin()
+    person = discharger.person()
+    form = person.see(pending.visit_url).forms["login"]
+    for _ in range(40):
+        page = person.post("login", {**form, "username": "alice", "password": password})
+        assert (page.status, page.roles, WRONG in page.text) == (403, ["alert"], True)
+    assert hashed == []
+    for _ in range(10):
+        assert attempt(person, pending).status == 403
+    assert attempt(person, pending).status == 429
+    assert hashed == ["wrong"] * 10
+
+
 def test_logins_that_succeed_are_not_counted(discharger: Discharger) -> None:
     """Somebody may log in and out as often as he likes."""
     pending = discharger.begin()
