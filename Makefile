@@ -15,7 +15,7 @@ run: .venv/.service ## Serve from ./capsvc-data, which the first run makes (ARGS
 	@exec $(BIN)/capsvc serve $(ARGS)
 
 test: .venv/.tools ## Run the tests (ARGS="-k revoke" narrows them)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/.tools ## Check format, lint, types, directions of imports, and that every public name is documented
 	$(BIN)/ruff format --check .
