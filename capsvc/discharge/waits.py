@@ -7,6 +7,7 @@ which the same caveat is asked for again; it is spent by its right use or a thir
 
 Whoever knows a caveat id can begin discharges of it. They only take each other's room: there are 64 of one id at most,
 and with another one the oldest of them is over, whoever asks for its answer is told so, and its page decides nothing.
+Nor can one caller, or all whom one first party sends, take the room of everybody: each has a part of it.
 
 All of it is in memory, found by the SHA-256 of a secret, and bounded: a restart ends it. A `Waits` belongs to one event
 loop; a program that waits for its answer is woken from whatever thread consent comes.
@@ -15,7 +16,7 @@ loop; a program that waits for its answer is woken from whatever thread consent 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,11 +24,14 @@ from hashlib import sha256
 from secrets import token_bytes
 from typing import Final
 
+from capsvc.discharge.callers import network_of
 from capsvc.macaroon.encoding import b64encode
 
 __all__ = [
     "MAX_WAITS",
+    "MAX_WAITS_OF_ADDRESS",
     "MAX_WAITS_OF_CAVEAT",
+    "MAX_WAITS_OF_FIRST_PARTY",
     "MAX_WRONG_USES",
     "TOKEN_SECONDS",
     "WAIT_SECONDS",
@@ -41,6 +45,12 @@ __all__ = [
 
 MAX_WAITS: Final = 10_000
 """Waits and tokens in all."""
+
+MAX_WAITS_OF_FIRST_PARTY: Final = 5_000
+"""Waits for whose condition one first party asks."""
+
+MAX_WAITS_OF_ADDRESS: Final = 1_000
+"""Waits that began from one address; all whose address is not known share one."""
 
 MAX_WAITS_OF_CAVEAT: Final = 64
 """Of one caveat id: with one more, its oldest wait is over."""
@@ -57,7 +67,7 @@ SECRET_OCTETS: Final = 16  # 128 bits
 
 
 class TooManyWaits(Exception):  # noqa: N818 - what there are
-    """There are `MAX_WAITS` already."""
+    """There are as many already as there may be: in all, of that first party, or from that address."""
 
 
 class WaitRefused(Exception):  # noqa: N818 - what it was
@@ -137,6 +147,7 @@ class Waits:
         self._by_visit: OrderedDict[bytes, _Wait] = OrderedDict()  # in the order in which they began
         self._by_wait: dict[bytes, _Wait] = {}
         self._of_caveat: dict[bytes, list[_Wait]] = {}
+        self._of_caller: Counter[bytes | str] = Counter()  # how many, by first party and by network
         self._tokens: OrderedDict[bytes, _Token] = OrderedDict()  # in the order in which they were made
 
     def __len__(self) -> int:
@@ -157,6 +168,9 @@ class Waits:
 
         """
         self._sweep()
+        network = network_of(address)
+        if self._of_caller[first_party] >= MAX_WAITS_OF_FIRST_PARTY or self._of_caller[network] >= MAX_WAITS_OF_ADDRESS:
+            raise TooManyWaits  # before anybody gives way
         siblings = self._of_caveat.get(caveat, [])
         if len(siblings) >= MAX_WAITS_OF_CAVEAT:
             self._end(siblings[0])
@@ -167,6 +181,7 @@ class Waits:
         self._by_visit[_digest(begun.visit)] = wait
         self._by_wait[_digest(begun.wait)] = wait
         self._of_caveat.setdefault(caveat, []).append(wait)
+        self._of_caller.update([first_party, network])
         return begun
 
     def find(self, visit: str) -> Begun | None:
@@ -277,6 +292,10 @@ class Waits:
         siblings.remove(wait)
         if not siblings:
             del self._of_caveat[begun.caveat]
+        for caller in (begun.first_party, network_of(begun.address)):
+            self._of_caller[caller] -= 1
+            if not self._of_caller[caller]:
+                del self._of_caller[caller]
         wait.over = True
         wait.wake()
 

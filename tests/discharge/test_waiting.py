@@ -297,8 +297,10 @@ def test_closing(installed: Installed) -> None:
 
 def _fill(discharger: Discharger) -> None:
     waits = discharger.app.state.waits
-    for number in range(MAX_WAITS):
-        waits.begin(caveat=digest(b"%d" % number), first_party=bytes(32), condition="c", names=(), address=None)
+    while len(waits) < MAX_WAITS:
+        mark = len(waits).to_bytes(4, "big")
+        address = ".".join(map(str, mark))
+        waits.begin(caveat=digest(mark), first_party=mark * 8, condition="c", names=(), address=address)
 
 
 def test_ten_thousand_waits(installed: Installed) -> None:
@@ -306,9 +308,7 @@ def test_ten_thousand_waits(installed: Installed) -> None:
     discharger, _ = installed
     caveat, begun = asked(installed)
     brought = token(installed, begun)
-    waits = discharger.app.state.waits
-    while len(waits) < MAX_WAITS:
-        waits.begin(caveat=digest(b"%d" % len(waits)), first_party=bytes(32), condition="c", names=(), address=None)
+    _fill(discharger)
     answer = discharger.ask(discharger.caveat("somebody"))
     refused(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "60"

@@ -13,7 +13,9 @@ import pytest
 from capsvc.discharge import Begun, TooManyWaits, WaitGone, WaitRefused, Waits
 from capsvc.discharge.waits import (
     MAX_WAITS,
+    MAX_WAITS_OF_ADDRESS,
     MAX_WAITS_OF_CAVEAT,
+    MAX_WAITS_OF_FIRST_PARTY,
     MAX_WRONG_USES,
     TOKEN_SECONDS,
     WAIT_SECONDS,
@@ -26,9 +28,18 @@ CAVEAT = digest(b"a caveat")
 OTHER = digest(b"another")
 
 
-def begin(waits: Waits, caveat: bytes = CAVEAT) -> Begun:
+def begin(
+    waits: Waits, caveat: bytes = CAVEAT, *, first_party: bytes = b"k" * 32, address: str | None = "::1"
+) -> Begun:
     """Begin a wait, by whomever."""
-    return waits.begin(caveat=caveat, first_party=b"k" * 32, condition="c", names=("a",), address="127.0.0.1")
+    return waits.begin(caveat=caveat, first_party=first_party, condition="c", names=("a",), address=address)
+
+
+def begin_one_of_many(waits: Waits, number: int) -> Begun:
+    """Begin a wait of one caveat more, from one address and of one first party more."""
+    mark = number.to_bytes(4, "big")
+    address = ".".join(map(str, mark))
+    return begin(waits, digest(mark), first_party=mark * 8, address=address)
 
 
 @pytest.fixture
@@ -68,7 +79,7 @@ async def _later(outcome: Awaitable[bytes], *steps: Callable[[], Any]) -> bytes:
 def test_what_was_begun(waits: Waits) -> None:
     """It is told as it began, with two different secrets of 128 bits, which its repr leaves out."""
     begun = begin(waits)
-    assert begun == Begun(begun.visit, begun.wait, CAVEAT, b"k" * 32, "c", ("a",), NOON, "127.0.0.1")
+    assert begun == Begun(begun.visit, begun.wait, CAVEAT, b"k" * 32, "c", ("a",), NOON, "::1")
     assert begun.visit != begun.wait
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", secret) for secret in (begun.visit, begun.wait))
     assert begun.visit not in repr(begun)
@@ -312,7 +323,7 @@ def test_tokens_and_a_clock_that_is_set_back(waits: Waits, clock: Clock) -> None
 
 def test_ten_thousand_waits(waits: Waits, clock: Clock) -> None:
     """There are so many and no more, whatever they are for; what ends makes room."""
-    every = [begin(waits, digest(b"%d" % number)) for number in range(MAX_WAITS)]
+    every = [begin_one_of_many(waits, number) for number in range(MAX_WAITS)]
     assert len(waits) == MAX_WAITS == 10_000
     with pytest.raises(TooManyWaits):
         begin(waits, digest(b"one more"))
@@ -331,12 +342,55 @@ def test_ten_thousand_waits(waits: Waits, clock: Clock) -> None:
     assert len(waits) == 1
     assert waits._of_caveat.keys() == {digest(b"another")}
     assert len(waits._by_wait) == 1
+    assert len(waits._of_caller) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "near", "far"),
+    [
+        ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1"),
+        (None, "nonsense", "192.0.2.7"),
+    ],
+)
+def test_waits_from_one_address(waits: Waits, clock: Clock, address: str | None, near: str, far: str) -> None:
+    """One caller, whoever sends him, has a part of the room; past it nothing of anybody gives way to him."""
+    others = [begin(waits, address=far) for _ in range(MAX_WAITS_OF_CAVEAT)]
+    his = [begin(waits, digest(b"%d" % number), address=address) for number in range(MAX_WAITS_OF_ADDRESS)]
+    for caveat in (CAVEAT, OTHER):
+        for one in (address, near):
+            with pytest.raises(TooManyWaits):
+                begin(waits, caveat, first_party=b"o" * 32, address=one)
+    assert all(waits.find(other.visit) for other in others)
+    begin(waits, OTHER, address=far)
+    assert waits.refuse(his[0].visit)
+    with pytest.raises(WaitRefused):
+        brought(waits, his[0])
+    begin(waits, OTHER, address=near)
+    with pytest.raises(TooManyWaits):
+        begin(waits, OTHER, address=near)
+    clock.now += WAIT_SECONDS
+    begin(waits, OTHER, address=near)
+    assert len(waits) == 1
+
+
+def test_waits_of_one_first_party(waits: Waits, clock: Clock) -> None:
+    """All whom one sends have half of the room, from wherever they come; those of others go on."""
+    for number in range(MAX_WAITS_OF_FIRST_PARTY):
+        begin(waits, digest(b"%d" % number), address=f"10.0.{number // 256}.{number % 256}")
+    with pytest.raises(TooManyWaits):
+        begin(waits, address="192.0.2.7")
+    other = begin(waits, first_party=b"o" * 32, address="192.0.2.7")
+    assert waits.find(other.visit) == other
+    clock.now += WAIT_SECONDS
+    begin(waits, address="192.0.2.7")
+    assert waits._of_caller == {b"k" * 32: 1, "192.0.2.7": 1}
 
 
 def test_tokens_count_too(waits: Waits) -> None:
     """Consent without end is bounded like waiting."""
     for number in range(MAX_WAITS - 1):
-        begin(waits, digest(b"%d" % number))
+        begin_one_of_many(waits, number)
     consented(waits)
     with pytest.raises(TooManyWaits):
         begin(waits, digest(b"one more"))
@@ -359,7 +413,7 @@ def test_waits_of_one_caveat(waits: Waits) -> None:
 def test_room_of_one_caveat_when_all_is_full(waits: Waits) -> None:
     """Where there is no room, a caveat that has its share still gets its newest wait, in the place of its oldest."""
     for number in range(MAX_WAITS - MAX_WAITS_OF_CAVEAT):
-        begin(waits, digest(b"%d" % number))
+        begin_one_of_many(waits, number)
     every = [begin(waits) for _ in range(MAX_WAITS_OF_CAVEAT)]
     newest = begin(waits)
     assert waits.find(newest.visit) == newest
