@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from capsvc.discharge.bakery import Refusal, bad_request, denied, macaroon_json, one, parameters
-from capsvc.discharge.login import Begin, Surroundings
+from capsvc.discharge.login import AGENT, Begin, Surroundings
 from capsvc.errors import Denied, TokenError
 from capsvc.macaroon import build
 from capsvc.macaroon.bundle import MAX_BUNDLE_CAVEATS, MAX_DISCHARGES, check_caveats, split
@@ -53,7 +53,7 @@ _VOCABULARY: Final = Vocabulary.built_in()
 class AgentLogin:
     """The login of agents that are known by name and public key."""
 
-    kind = "agent"
+    kind = AGENT
 
     def __init__(self, agents: Mapping[str, Iterable[str]]) -> None:
         """Take each agent's public keys (standard base64), by its name. Raises `ValueError` for what is none."""

@@ -56,5 +56,7 @@ Answer: TypeAlias = Declared | Refused | Interaction
 
 Checker: TypeAlias = Callable[[str, Request], Awaitable[Answer]]
 """Judges a condition, which is the text after ``need-declared a,b ``. Of the request, which is Starlette's, it may use
-``request.state.first_party`` (who asks for the condition: its public key, 32 octets) and ``request.state.user`` (who
-logged in, a name; None as long as nobody has)."""
+``request.state.first_party`` (who asks for the condition: its public key, 32 octets), ``request.state.user`` (who
+logged in, a name; None as long as nobody has) and ``request.state.login`` (how: ``browser-window`` for a person,
+``agent`` for a program; None likewise). Where both can log in, a name alone is nobody: a person and a program may each
+have it, and a checker says which of them it means."""

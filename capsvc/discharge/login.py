@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from starlette.requests import Request
 from starlette.routing import Route
@@ -12,7 +12,13 @@ from starlette.routing import Route
 from capsvc.discharge.waits import Begun, Waits
 from capsvc.macaroon.thirdparty import KeyPair
 
-__all__ = ["Begin", "Login", "Surroundings"]
+__all__ = ["AGENT", "BROWSER_WINDOW", "Begin", "Login", "Surroundings"]
+
+BROWSER_WINDOW: Final = "browser-window"
+"""What bakery calls the login of people, the one kind that somebody has to be waited for."""
+
+AGENT: Final = "agent"
+"""What it calls that of programs with a key of their own."""
 
 Begin: TypeAlias = Callable[[], Begun]
 """Begins to wait for somebody, once however often it is called. Raises `capsvc.discharge.waits.TooManyWaits`."""
@@ -47,7 +53,7 @@ class Login(Protocol):
     """A way to say who one is. It has its state in memory and belongs to one discharger."""
 
     kind: str
-    """Bakery's name for it: ``browser-window``, ``agent``."""
+    """Bakery's name for it: `BROWSER_WINDOW`, `AGENT`. A checker is told it, since one name can be two logins'."""
 
     def install(self, surroundings: Surroundings) -> None:
         """Learn whose login it is; called once, before all else. Raises `ValueError` the second time."""

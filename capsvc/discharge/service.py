@@ -45,7 +45,7 @@ from capsvc.discharge.bakery import (
 from capsvc.discharge.callers import address_reader
 from capsvc.discharge.conditions import Conditions, Wanted
 from capsvc.discharge.faults import places
-from capsvc.discharge.login import Begin, Login, Surroundings
+from capsvc.discharge.login import BROWSER_WINDOW, Begin, Login, Surroundings
 from capsvc.discharge.presence import while_there
 from capsvc.discharge.waits import Begun, TooManyWaits, WaitGone, WaitRefused, Waits
 from capsvc.errors import TokenError
@@ -58,9 +58,6 @@ __all__ = ["MAX_TTL", "create_discharger"]
 
 MAX_TTL: Final = 3_600
 """Seconds: no discharge is good for longer."""
-
-BROWSER_WINDOW: Final = "browser-window"
-"""What bakery calls the one kind of login that is waited for."""
 
 FULL_SECONDS: Final = 60
 """After how long to try again when too many waits are under way."""
@@ -174,6 +171,7 @@ class _Discharger:
         request = with_body(request, body)
         request.state.first_party = wanted.first_party
         request.state.user = self._user(asked, wanted)
+        request.state.login = asked.kind
         match await self._judge(wanted.condition, request):
             case Declared(values):
                 return self._discharged(asked, wanted, values)

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from capsvc.discharge.answers import Answer, Checker, Declared, Interaction, Refused
 from capsvc.discharge.browser import Browser, Stated
-from capsvc.discharge.login import Begin, Surroundings
+from capsvc.discharge.login import BROWSER_WINDOW, Begin, Surroundings
 from capsvc.discharge.sessions import IDLE_SECONDS, LIFETIME_SECONDS, Sessions
 from capsvc.discharge.users import Users, UsersFileError
 from capsvc.macaroon.thirdparty import read_key
@@ -37,7 +37,7 @@ def username_alone(user: str) -> Mapping[str, str]:
 class SessionLogin:
     """A login by browser: bakery's ``browser-window``, for the users of a users file."""
 
-    kind = "browser-window"
+    kind = BROWSER_WINDOW
 
     def __init__(
         self,
@@ -109,7 +109,10 @@ class SessionLogin:
 
 
 def session_checker(users: Users) -> Checker:
-    """The checker that answers `CONDITION` for whoever has logged in, and states his ``username``."""
+    """The checker that answers `CONDITION` for whoever has logged in with a browser, and states his ``username``.
+
+    An agent may have the name of a user: he is none.
+    """
 
     async def check(condition: str, request: Request) -> Answer:
         if condition != CONDITION:
@@ -117,6 +120,8 @@ def session_checker(users: Users) -> Checker:
         user: str | None = request.state.user
         if user is None:
             return Interaction()
+        if request.state.login != BROWSER_WINDOW:
+            return Refused("this service answers people alone, who log in with a browser")
         if users.named(user) is None:
             return Refused("that user is no longer one")
         return Declared(username_alone(user))

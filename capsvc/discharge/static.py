@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 from starlette.requests import Request
 
 from capsvc.discharge.answers import Answer, Checker, Declared, Interaction, Refused
+from capsvc.discharge.login import AGENT
 from capsvc.macaroon.thirdparty import asked_names, read_key
 from caveats import TYPES, declare
 
@@ -68,12 +69,17 @@ class Principals:
 
 
 def static_checker(principals: Principals) -> Checker:
-    """A checker that answers what a principal's entry says, once a login has told which principal it is."""
+    """A checker that answers what a principal's entry says, once it has logged in as an agent.
+
+    A person may have the name of a principal: he is none.
+    """
 
     async def check(condition: str, request: Request) -> Answer:
         name = request.state.user
         if name is None:
             return Interaction()
+        if request.state.login != AGENT:
+            return Refused("this service answers agents alone, who log in with their key")
         principal = principals.by_name.get(name)
         if principal is None or condition not in principal.conditions:
             return Refused("it is none of the conditions of whoever logged in")

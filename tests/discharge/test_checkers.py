@@ -227,6 +227,7 @@ async def _told(condition: str, request: Request) -> Any:
         {
             "condition": condition,
             "user": str(request.state.user),
+            "login": str(request.state.login),
             "first": request.state.first_party.hex(),
             "body": body.decode()[-8:],
             "address": request.client.host if request.client else "",
@@ -237,11 +238,12 @@ async def _told(condition: str, request: Request) -> Any:
 def test_what_a_checker_is_told(serve: Serve) -> None:
     """The condition after its names; the first party's key; nobody; and the request, its body too."""
     discharger = serve(checker=_told)
-    caveat = discharger.caveat("need-declared condition,user,first,body,address is it so?")
+    caveat = discharger.caveat("need-declared condition,user,login,first,body,address is it so?")
     made = discharged(discharger.ask(caveat, zzz="the-end"))
     assert caveats(made)[1:] == [
         "declared condition is it so?",
         "declared user None",
+        "declared login None",
         f"declared first {discharger.first.public.hex()}",
         "declared body =the-end",
         "declared address 127.0.0.1",

@@ -120,7 +120,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 class Known:
     """A login that takes whatever name is sent."""
 
-    kind = "known"
+    def __init__(self, kind: str = "agent") -> None:
+        self.kind = kind
 
     def install(self, _surroundings: Any) -> None:
         """See `Login`."""
@@ -146,7 +147,7 @@ def static(serve: Serve, tmp_path: Path) -> Discharger:
 
 def ask(static: Discharger, condition: str, name: str) -> Any:
     """Ask for a condition as a principal."""
-    return static.ask(static.caveat(condition), token=name, token_kind="known")
+    return static.ask(static.caveat(condition), token=name, token_kind="agent")
 
 
 def test_what_it_answers(static: Discharger) -> None:
@@ -174,6 +175,16 @@ def test_what_it_answers(static: Discharger) -> None:
 def test_what_it_refuses(static: Discharger, condition: str, name: str) -> None:
     """What is not one of them octet by octet, or of somebody else, is bakery's 401."""
     refused(ask(static, condition, name), 401, "permission denied")
+
+
+def test_a_person_of_that_name(serve: Serve, tmp_path: Path) -> None:
+    """Is no principal: names of people and of programs are not one another's."""
+    logins = [Known("agent"), Known("browser-window")]
+    both = serve(checker=static_checker(read(tmp_path, GOOD)), logins=logins)
+    caveat = both.caveat("is-authenticated-user")
+    said = refused(both.ask(caveat, token="build-bot", token_kind="browser-window"), 401, "permission denied")
+    assert said == "this service answers agents alone, who log in with their key"
+    discharged(both.ask(caveat, token="build-bot", token_kind="agent"))
 
 
 def test_nobody_yet(static: Discharger) -> None:

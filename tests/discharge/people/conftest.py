@@ -189,7 +189,7 @@ class Discharger:
             key=self.key,
             location=self.known_as,
             trust=[key_text(self.first.public)],
-            logins=[self.login],
+            logins=[self.login, *options.pop("more_logins", ())],
             clock=clock,
             **options,
         )

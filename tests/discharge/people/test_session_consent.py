@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +12,19 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from capsvc.discharge import Answer, Declared, Interaction, Refused, Users, session_checker
+from capsvc.client.agents import Agents
+from capsvc.client.bakery import read_login
+from capsvc.client.steps import Reply
+from capsvc.discharge import (
+    AgentLogin,
+    Answer,
+    Declared,
+    Interaction,
+    KeyPair,
+    Refused,
+    Users,
+    session_checker,
+)
 from capsvc.macaroon.thirdparty import key_text
 
 if TYPE_CHECKING:
@@ -480,18 +493,41 @@ def test_visits_are_forgotten_with_their_discharger(start: Start) -> None:
     assert before.is_open(pending) is True
 
 
+PEOPLE_ALONE = Refused("this service answers people alone, who log in with a browser")
+
+
 @pytest.mark.parametrize(
-    ("user", "answer"),
+    ("user", "login", "answer"),
     [
-        (None, Interaction()),
-        ("alice", Declared({"username": "alice"})),
-        ("robot", Refused("that user is no longer one")),
+        (None, None, Interaction()),
+        ("alice", "browser-window", Declared({"username": "alice"})),
+        ("robot", "browser-window", Refused("that user is no longer one")),
+        ("alice", "agent", PEOPLE_ALONE),
+        ("robot", "agent", PEOPLE_ALONE),
     ],
 )
 def test_whoever_says_who_it_is_the_users_file_has_to_have_him(
-    discharger: Discharger, user: str | None, answer: Answer
+    discharger: Discharger, user: str | None, login: str | None, answer: Answer
 ) -> None:
-    """Another login may prove another name; the checker states it of nobody who is no user."""
-    request = Request({"type": "http", "state": {"user": user}})
+    """Another login may prove another name: the checker states it of nobody who is no user, and of no agent."""
+    request = Request({"type": "http", "state": {"user": user, "login": login}})
     check = session_checker(Users(discharger.users.path))
     assert asyncio.run(check("is-authenticated-user", request)) == answer  # type: ignore[arg-type]
+
+
+def test_an_agent_with_a_user_s_name_is_not_that_user(start: Start) -> None:
+    """Where both can log in: whoever may name agents does not name people, and has no session."""
+    robot = KeyPair.generate()
+    discharger = start(more_logins=[AgentLogin({"alice": [key_text(robot.public)]})])
+    caveat = discharger.caveat()
+    ways = discharger.ask(caveat).json()["Info"]["InteractionMethods"]
+    given = httpx.get(ways["agent"]["login-url"], params={"username": "alice", "public-key": key_text(robot.public)})
+    proof, _ = Agents(robot).answer(read_login(Reply(200, "application/json", given.content), discharger.location))
+    token = {"token64": base64.b64encode(proof.value).decode(), "token-kind": "agent"}
+    answer = discharger.ask(caveat, None, **token)
+    assert code(answer) == (401, "permission denied")
+    assert answer.json()["Message"] == PEOPLE_ALONE.reason
+    pending = discharger.begin(caveat)
+    person = discharger.person()
+    person.answer(person.log_in(pending))
+    assert discharger.caveats(discharger.finish(pending))[-1] == "declared username alice"
