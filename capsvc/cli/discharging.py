@@ -31,6 +31,7 @@ from capsvc.discharge import (
     static_checker,
 )
 from capsvc.discharge.callers import is_here, is_loopback
+from capsvc.discharge.session import nothing_known, username_alone
 from capsvc.http.lines import LineWriter
 from capsvc.http.listening import bind
 from capsvc.http.logs import AccessLog
@@ -115,7 +116,8 @@ def _checker_and_logins(options: Mapping[str, Any]) -> tuple[Checker, list[Login
     logins: list[Login] = []
     if users is not None:
         names = {party.key: party.name for party in options["trust"] if party.name}
-        logins.append(SessionLogin(users, names=names))
+        stated = username_alone if options["checker_name"] == "session" else nothing_known
+        logins.append(SessionLogin(users, names=names, stated=stated))
     if principals is not None:
         logins.append(AgentLogin(principals.agents()))
     return checker, logins

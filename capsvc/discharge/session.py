@@ -21,7 +21,7 @@ from capsvc.discharge.sessions import IDLE_SECONDS, LIFETIME_SECONDS, Sessions
 from capsvc.discharge.users import Users, UsersFileError
 from capsvc.macaroon.thirdparty import read_key
 
-__all__ = ["CONDITION", "SessionLogin", "session_checker", "username_alone"]
+__all__ = ["CONDITION", "SessionLogin", "nothing_known", "session_checker", "username_alone"]
 
 CONDITION: Final = "is-authenticated-user"
 """The one condition that the session checker answers."""
@@ -34,6 +34,11 @@ def username_alone(user: str) -> Mapping[str, str]:
     return {"username": user}
 
 
+def nothing_known(_user: str) -> Mapping[str, str]:
+    """What is known of what any other checker will state."""
+    return _NONE
+
+
 class SessionLogin:
     """A login by browser: bakery's ``browser-window``, for the users of a users file."""
 
@@ -44,7 +49,7 @@ class SessionLogin:
         users: Users,
         *,
         names: Mapping[str, str] = _NONE,
-        stated: Stated = username_alone,
+        stated: Stated = nothing_known,
         idle: int = IDLE_SECONDS,
         lifetime: int = LIFETIME_SECONDS,
     ) -> None:
@@ -53,7 +58,8 @@ class SessionLogin:
         Args:
             users: who may log in.
             names: what the page calls first parties, by public key (standard base64).
-            stated: what the checker will state of a user, as far as it is known before; the page shows it.
+            stated: what the checker will state of a user, as far as it is known before; the page promises it. Of the
+                session checker that is `username_alone`; of any other nothing, unless it is said here.
             idle: how long a session lasts without a request, in seconds.
             lifetime: how long it lasts at most, in seconds.
 

@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from capsvc.discharge import KeyPair, create_discharger
-from capsvc.discharge.session import CONDITION, SessionLogin, session_checker
+from capsvc.discharge.session import CONDITION, SessionLogin, session_checker, username_alone
 from capsvc.discharge.users import Users
 from capsvc.macaroon.thirdparty import Channel, key_text
 
@@ -183,9 +183,12 @@ class Discharger:
         self.first = KeyPair.generate()
         self._channel = Channel.of_first_party(self.first, self.key.public)
         known = Users(users.path)
-        self.login = SessionLogin(known, names={key_text(self.first.public): PARTY_NAME}, **options.pop("login", {}))
+        self.checker = options.pop("checker", None)
+        states: dict[str, Any] = {} if self.checker else {"stated": username_alone}
+        names = {key_text(self.first.public): PARTY_NAME}
+        self.login = SessionLogin(known, names=names, **states, **options.pop("login", {}))
         self.app = create_discharger(
-            session_checker(known),
+            self.checker or session_checker(known),
             key=self.key,
             location=self.known_as,
             trust=[key_text(self.first.public)],

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from starlette.requests import Request
 
+from capsvc.cli.discharging import _checker_and_logins as checker_and_logins
 from capsvc.client.agents import Agents
 from capsvc.client.bakery import read_login
 from capsvc.client.steps import Reply
@@ -22,6 +24,7 @@ from capsvc.discharge import (
     Interaction,
     KeyPair,
     Refused,
+    SessionLogin,
     Users,
     session_checker,
 )
@@ -103,6 +106,41 @@ def test_what_nobody_asked_for_is_not_stated(discharger: Discharger) -> None:
     assert "email : what this service holds of you under that name, or nothing username : alice" in page.text
     person.answer(page)
     assert discharger.caveats(discharger.finish(pending)) == [UNTIL, "declared email ", "declared username alice"]
+
+
+def test_the_page_promises_nothing_for_a_checker_that_it_does_not_know(start: Start) -> None:
+    """What a checker of one's own states is its own affair; it may be told to the page, which then says so."""
+
+    async def own(_condition: str, request: Request) -> Answer:
+        return Interaction() if request.state.user is None else Declared({"username": "root", "team": "blue"})
+
+    held = "what this service holds of you under that name, or nothing"
+    for login, told in (
+        ({}, f"team : {held} username : {held}"),
+        ({"stated": lambda user: {"team": f"{user}'s"}}, f"team : alice's username : {held}"),
+    ):
+        discharger = start(checker=own, login=login)
+        pending = discharger.begin(discharger.caveat("need-declared team,username anything"))
+        person = discharger.person()
+        page = person.log_in(pending)
+        assert f"What it is told {told} Begun at" in page.text
+        person.answer(page)
+        assert discharger.caveats(discharger.finish(pending))[1:] == ["declared team blue", "declared username root"]
+
+
+@pytest.mark.parametrize(("checker", "stated"), [("session", {"username": "alice"}), ("ownchecks:check", {})])
+def test_what_the_command_line_tells_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checker: str, stated: Mapping[str, str]
+) -> None:
+    """It promises a user's name for the session checker, and nothing for any other that people log in for."""
+    (tmp_path / "ownchecks.py").write_text("async def check(condition, request): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "users").touch(0o600)
+    _, (login,) = checker_and_logins(
+        {"checker_name": checker, "users": tmp_path / "users", "principals": None, "trust": ()}
+    )
+    assert isinstance(login, SessionLogin)
+    assert login._stated("alice") == stated
 
 
 def test_the_page_says_who_asks_for_what(start: Start) -> None:
