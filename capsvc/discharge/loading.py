@@ -46,7 +46,7 @@ def plug_ins() -> list[str]:
 
 def _attribute(name: str) -> object:
     module, _, path = name.partition(":")
-    if not path or not all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
+    if not all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
         raise CheckerError(f"{name} is not written module:name")
     return _loaded(name, EntryPoint(name, name, GROUP))
 
@@ -73,10 +73,10 @@ def _import(name: str, module: str) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        missing = error.name or module
+        missing = error.name or "of another name"  # raised by hand, it may have none
         if module == missing or module.startswith(f"{missing}."):
             raise CheckerError(f"{name}: there is no module {missing}") from None
-        raise CheckerError(f"{name}: {module} needs the module {missing}, which is not there") from None
+        raise CheckerError(f"{name}: {module} needs a module {missing}, which is not there") from None
     except (Exception, SystemExit) as error:  # a module that is a program would end this one
         raise CheckerError(f"{name}: {module} cannot be imported: {places(error)}") from error
 

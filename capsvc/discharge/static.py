@@ -118,14 +118,6 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _principal(path: Path, name: str, entry: object) -> Principal:
     where = f"{path}: principals.{name if len(name) <= 128 and name.isascii() and name.isprintable() else '...'}"
-
-    def value(key: str, meaning: Callable[[object], _T], default: object) -> _T:
-        given = entry.get(key, default) if isinstance(entry, dict) else default
-        try:
-            return meaning(given)
-        except ValueError as error:
-            raise PrincipalsError(f"{where}.{key}: {error}") from None
-
     try:
         TYPES["word"].read(name)
     except ValueError as error:
@@ -133,10 +125,17 @@ def _principal(path: Path, name: str, entry: object) -> Principal:
     if not isinstance(entry, dict) or not entry.keys() <= KEYS:
         raise PrincipalsError(f"{where}: has the keys {', '.join(sorted(KEYS))}, and no other")
     return Principal(
-        conditions=value("conditions", _conditions, []),
-        declared=value("declare", _told, {}),
-        public_keys=value("public_keys", _keys, []),
+        conditions=_value(where, entry, "conditions", _conditions, []),
+        declared=_value(where, entry, "declare", _told, {}),
+        public_keys=_value(where, entry, "public_keys", _keys, []),
     )
+
+
+def _value(where: str, entry: Mapping[str, object], key: str, meaning: Callable[[object], _T], default: object) -> _T:
+    try:
+        return meaning(entry.get(key, default))
+    except ValueError as error:
+        raise PrincipalsError(f"{where}.{key}: {error}") from None
 
 
 def _texts(value: object) -> list[str]:

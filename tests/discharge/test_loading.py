@@ -88,7 +88,8 @@ def test_from_a_module(module: Callable[[str, str], None], name: str) -> None:
         ("our-checks:over_18", "is not written module:name"),
         ("../ourchecks:over_18", "is not written module:name"),
         ("ourchecks:over_18:x", "is not written module:name"),
-        ("needy:x", "needy:x: needy needs the module nosuchmodule, which is not there"),
+        ("needy:x", "needy:x: needy needs a module nosuchmodule, which is not there"),
+        ("nameless:x", "nameless:x: nameless needs a module of another name, which is not there"),
         ("broken:x", "broken:x: broken cannot be imported: ZeroDivisionError at "),
         ("program:x", "program:x: program cannot be imported: SystemExit at "),
         ("attributes:x", "attributes:x: attributes cannot be imported: AttributeError at "),
@@ -98,6 +99,7 @@ def test_modules_that_have_none(module: Callable[[str, str], None], name: str, m
     """What is missing is named, what is broken by its place; the process ends as with wrong settings."""
     module("ourchecks", SOURCE)
     module("needy", "import nosuchmodule")
+    module("nameless", "raise ModuleNotFoundError")
     module("broken", "1 / 0")
     module("program", "raise SystemExit")
     module("attributes", "''.nosuch")

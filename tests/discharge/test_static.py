@@ -44,6 +44,8 @@ def test_a_file(tmp_path: Path) -> None:
     assert (bob.public_keys, bob.declared) == ((OTHER,), {})
     assert principals.agents() == {"build-bot": (BOT, OTHER), "bob@agents": (OTHER,)}
     assert read_principals(str(tmp_path / "principals.toml")) == principals
+    longest = read(tmp_path, GOOD.replace("may-deploy photos", "x" * 512))
+    assert "x" * 512 in longest.by_name["build-bot"].conditions
 
 
 ENTRY = '[principals.bot]\nconditions = ["c"]\n'
@@ -56,6 +58,11 @@ KEYED = f'{ENTRY}public_keys = ["{BOT}"]\n'
         ("", "[principals.NAME]"),
         ("[principals]", "[principals.NAME]"),
         ("principals = []", "[principals.NAME]"),
+        ("principals = 1", "[principals.NAME]"),
+        ('[principals."é"]', "principals....: a principal's name is a word"),
+        ('[principals."a\\u0007"]', "principals....: a principal's name is a word"),
+        (f"[principals.{'a' * 129}]", "principals....: a principal's name is a word"),
+        (f"[principals.{'a' * 128}]\nx = 1", f"principals.{'a' * 128}: has the keys conditions, declare, public_keys,"),
         (f"x = 1\n{ENTRY}", "[principals.NAME]"),
         ("[principals", "is not TOML at end of document"),
         (f"{ENTRY}{ENTRY}", "is not TOML at line 3"),
@@ -113,6 +120,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_principals(path)
     path.chmod(0o664)
     assert read_principals(path)
+    with pytest.raises(PrincipalsError, match=r"is not TOML$"):
+        read(tmp_path, "x = " + "[" * 50_000)
     with pytest.raises(PrincipalsError, match="at most 8 MiB"):
         read(tmp_path, KEYED + "#" * (8 << 20))
 
