@@ -89,10 +89,14 @@ class Case:
 
     @property
     def base(self) -> Mapping[str, object]:
-        """What is known of any request."""
+        """What is known of any request, of this one as it came."""
         if self._base is None:
-            self._base = base_context(self.scope, self._fields, self.rules.proxies)
+            self._base = self.base_in(self.scope)
         return self._base
+
+    def base_in(self, scope: Scope) -> Mapping[str, object]:
+        """The same, as it has come to be in a scope within the application."""
+        return base_context(scope, self._fields, self.rules.proxies)
 
     def bundle(self) -> str:
         """What is presented, whatever it is. Raises `Problem` 401 or 400 when it is nothing, or more than one thing."""
@@ -113,10 +117,15 @@ class Case:
         return found
 
     async def decide(
-        self, values: Mapping[str, object], *, audience: str | None = None, critical: bool = False
+        self,
+        values: Mapping[str, object],
+        *,
+        audience: str | None = None,
+        critical: bool = False,
+        base: Mapping[str, object] | None = None,
     ) -> Grant:
         """Have the whole context judged: what is known of any request, and these values. Raises `Problem`."""
-        bundle, context = self.bundle(), {**self.base, **values}
+        bundle, context = self.bundle(), {**(self.base if base is None else base), **values}
         audience = self.rules.audience if audience is None else audience
         grant = await self.judged(bundle, audience, context, critical=critical)
         self.decisions.append(Decision(audience, context, critical, grant))

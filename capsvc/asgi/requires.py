@@ -134,7 +134,7 @@ class Requirement:
         grant = case.granted(self, connection.scope)
         if grant is None:
             try:
-                grant = await judge((self,), case, connection.scope)
+                grant = await judge((self,), case, connection.scope, case.base_in(connection.scope))
             except Problem as problem:
                 answer = await case.refuse(problem)
                 raise Refusal(answer.status, str(problem)) from None
@@ -173,13 +173,16 @@ class Requirement:
         return within
 
 
-async def judge(requirements: tuple[Requirement, ...], case: Case, scope: Scope) -> Grant:
+async def judge(
+    requirements: tuple[Requirement, ...], case: Case, scope: Scope, base: Mapping[str, object] | None = None
+) -> Grant:
     """Have a request judged for all that its route requires, with everything that they add; for each action once.
 
     Args:
         requirements: one at least.
         case: the request's.
         scope: the request's as the route has it, with its parameters of the path.
+        base: what is known of the request there, if that need not be what it was when it came.
 
     Raises:
         Problem: it is refused.
@@ -193,11 +196,11 @@ async def judge(requirements: tuple[Requirement, ...], case: Case, scope: Scope)
         if requirement.adds:
             _add(values, await requirement.values(scope))
     if not actions:
-        grant = await case.decide(values, audience=audience, critical=critical)
+        grant = await case.decide(values, audience=audience, critical=critical, base=base)
     elif "action" in values:
         raise ValueError("a route's action is said in one way")
     for action in actions:
-        grant = await case.decide({**values, "action": action}, audience=audience, critical=critical)
+        grant = await case.decide({**values, "action": action}, audience=audience, critical=critical, base=base)
     for requirement in requirements:
         case.keep(requirement, scope, grant)
     return grant

@@ -202,6 +202,9 @@ def test_optional(shared_office: Office) -> None:
     assert ask.outcome("GET", "/plain", "action = read") == NO_VALUE
     assert ask.outcome("GET", "/plain", token="AgEE") == (401, "malformed")
     assert ask.outcome("GET", "/plain", token=None, Authorization="Bearer") == (401, "malformed")
+    two = [(b"authorization", b"Bearer x"), (b"authorization", b"Bearer y")]
+    scope = {"type": "http", "method": "GET", "path": "/plain", "raw_path": b"/plain", "headers": two}
+    assert _drive(ask.app, scope) == 400
 
 
 def test_a_host_s_own_routes(ask: Ask) -> None:
@@ -274,6 +277,62 @@ def test_values_that_no_context_has(shared_office: Office) -> None:
     assert ran == []
 
 
+def test_values_without_an_action(shared_office: Office) -> None:
+    """A route may add to the context and say no action; or take its action from the path, or from a function."""
+    album = requires(path_parameters=["album"])(plain)
+    verb = requires(path_parameters={"action": "verb"})(plain)
+
+    async def of_query(connection: HTTPConnection) -> Mapping[str, object]:
+        return {"action": connection.query_params["do"], "floor": connection.path_params["floor"]}
+
+    ask = Ask(
+        shared_office,
+        Starlette(
+            routes=[
+                Route("/albums/{album}", album),
+                Route("/verbs/{verb}", verb),
+                Route("/floors/{floor:int}", requires(context=of_query)(plain)),
+                Route("/ids/{album:uuid}", album),
+            ]
+        ),
+    )
+    name = "0a1b2c3d-0000-4000-8000-000000000000"
+    for path, allowed, refused in (
+        ("/albums/summer", "album = summer", "album = winter"),
+        ("/verbs/read", "action = read", "action = write"),
+        ("/floors/3?do=read", "action = read", "action = write"),
+        ("/floors/3?do=read", "floor = 3", "floor > 3"),
+        (f"/ids/{name}", f"album = {name}", "album = summer"),
+    ):
+        assert ask.outcome("GET", path, allowed) == (200, ""), path
+        assert ask.outcome("GET", path, refused) == REFUSED, path
+    assert ask.outcome("GET", "/albums/summer", "action = read") == NO_VALUE
+
+
+def test_methods_of_an_object(shared_office: Office) -> None:
+    """They are endpoints as any function is; what is no request is none."""
+
+    class Desk:
+        async def show(self, request: Request) -> Response:
+            return seen(request)
+
+    shown = requires("read")(Desk().show)
+    ask = Ask(shared_office, Starlette(routes=[Route("/x", shown)]))
+    assert ask.outcome("GET", "/x", "action = read") == (200, "")
+    assert ask.outcome("GET", "/x", "action = write") == REFUSED
+    with pytest.raises(TypeError, match="gets a Request"):
+        asyncio.run(shown("no request"))  # type: ignore[arg-type]
+
+
+def test_a_mounted_application_of_another_kind(shared_office: Office) -> None:
+    """Files, say: judged by what is known of any request, before anything of it runs."""
+    ask = Ask(shared_office, Starlette(routes=[Mount("/files", app=Opaque(Route("/x", plain)))]))
+    assert ask.outcome("GET", "/files/x", "path = /files/x") == (200, "")
+    assert ask.outcome("GET", "/files/x", "action = read") == NO_VALUE
+    assert ask.outcome("GET", "/files/x", token=None) == MISSING
+    assert ran == ["/files/x"]
+
+
 def test_a_parameter_that_the_path_has_not(shared_office: Office) -> None:
     """A route that names one is faulty, and lets nobody in."""
     ask = Ask(shared_office, Starlette(routes=[Route("/x", requires("read", path_parameters=["album"])(plain))]))
@@ -305,6 +364,13 @@ def test_what_cannot_be_required() -> None:
         async def events(request: Request) -> Any:
             yield request
 
+    with pytest.raises(TypeError, match="no generator"):
+
+        @requires("read")
+        def lines(request: Request) -> Any:
+            yield request
+
+    assert repr(requires("read")) == "<requires read>"
     with pytest.raises(TypeError, match="that is a function"):
         requires("read")(Photos)
     with pytest.raises(TypeError, match="that is a function"):
@@ -314,8 +380,9 @@ def test_what_cannot_be_required() -> None:
 def test_without_the_middleware(shared_office: Office) -> None:
     """Nothing is decided and nothing runs: a program that forgot it does not work."""
     ask = Ask(shared_office, Starlette(routes=routes()))
-    ask.transport = httpx.ASGITransport(Starlette(routes=routes()), raise_app_exceptions=False)
-    assert ask("GET", "/read").status_code == 500
+    ask.transport = httpx.ASGITransport(Starlette(routes=routes()))
+    with pytest.raises(RuntimeError, match="needs CapsvcMiddleware"):
+        ask("GET", "/read")
     assert ran == []
 
 
@@ -333,7 +400,7 @@ class Opaque:
 def test_routes_that_cannot_be_read(shared_office: Office) -> None:
     """The request is judged as any, and once more where the endpoint requires something: by both measures."""
     ask = Ask(shared_office, Opaque(Starlette(routes=routes())))
-    assert ask.outcome("GET", "/read") == (200, "")
+    assert ask("GET", "/read").json() == {"subject": "alice", "scopes": ["authenticated", "read"]}
     assert ask.outcome("GET", "/thread", "method = GET") == (200, "")
     assert ran == ["/read", "/thread"]
     assert ask.outcome("GET", "/read", "action = read") == NO_VALUE
@@ -370,16 +437,16 @@ async def _pass(request: Request, call_next: Callable[[Request], Any]) -> Respon
 
 
 class Rewriting:
-    """What must not be within the middleware: it sends a request to another route than the one that was judged."""
+    """What must not be within the middleware: it makes another request of the one that was judged."""
 
-    def __init__(self, app: ASGIApp, target: str) -> None:
+    def __init__(self, app: ASGIApp, path: str, **changed: object) -> None:
         self.app = app
-        self._target = target
+        self._changed = {"path": path, **changed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Change the path."""
+        """Change the scope."""
         if scope["type"] == "http":
-            scope = {**scope, "path": self._target}
+            scope = {**scope, **self._changed}
         await self.app(scope, receive, send)
 
 
@@ -390,10 +457,25 @@ def test_a_route_that_was_not_judged(shared_office: Office, caplog: pytest.LogCa
         answer = ask("GET", "/read", "action = read")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert "without coming to its requires()" in caplog.text
-    ask = Ask(shared_office, Rewriting(Starlette(routes=routes()), "/albums/winter"))
-    assert ask.outcome("GET", "/albums/summer", "album = summer") == REFUSED
     assert ran == ["/plain"]
-    assert ask.outcome("GET", "/albums/winter", "album = winter") == (200, "")
+
+
+def test_a_request_that_became_another(shared_office: Office) -> None:
+    """What was judged does not count for it: it is judged once more, as its route has it, and by both measures."""
+    app = Starlette(routes=[*routes(), Route("/write", requires("write")(plain), methods=["GET", "PUT"])])
+    winter = {"path": "/albums/winter", "raw_path": b"/albums/winter"}
+    for changed, target, caveats, outcome in (
+        ({"path": "/albums/winter"}, "/albums/summer", [], INVALID),
+        ({"path": "/albums/summer", "raw_path": b"/albums/winter"}, "/albums/summer", [], INVALID),
+        (winter, "/albums/summer", ["album = summer"], REFUSED),
+        (winter, "/albums/summer", ["path = /albums/summer"], REFUSED),
+        (winter, "/albums/summer", [], (200, "")),
+        (winter, "/albums/winter", ["album = winter"], (200, "")),
+        ({"path": "/write", "method": "PUT"}, "/write", ["method = GET"], REFUSED),
+        ({"path": "/write", "method": "PUT"}, "/write", [], (200, "")),
+    ):
+        ask = Ask(shared_office, Rewriting(app, **changed))
+        assert ask.outcome("GET", target, *caveats) == outcome, (changed, caveats)
 
 
 @pytest.mark.parametrize(
