@@ -90,15 +90,21 @@ class Proved(Protocol):
 def check_revocation(proved: Proved, reading: Reading, revocations: Revocations) -> None:
     """Step 5. Raises `Denied`."""
     token_id = proved.identifier.tid
-    if proved.key_revoked or revocations.id_revoked(token_id):
+    if proved.key_revoked or (revocations.touch(token_id) and _family_revoked(proved, revocations)):
         raise Denied("revoked")
     if reading.subject is not None:
         watermark = revocations.watermark(proved.audience, reading.subject)
         if watermark is not None and proved.identifier.issued_at <= watermark:
             raise Denied("revoked")
+
+
+def _family_revoked(proved: Proved, revocations: Revocations) -> bool:
+    """Whether the whole family is, or a branch that the root is of: only then need its branches be computed."""
+    token_id = proved.identifier.tid
+    if revocations.id_revoked(token_id):
+        return True
     revoked = revocations.revoked_branches(token_id)
-    if revoked is not None and not revoked.keys().isdisjoint(proved.branches()):
-        raise Denied("revoked")
+    return revoked is not None and not revoked.keys().isdisjoint(proved.branches())
 
 
 def check_time(proved: Proved, reading: Reading, max_ttl: int, now: float) -> int:

@@ -13,6 +13,10 @@ class Revocations:
         self._branches: dict[str, dict[bytes, int]] = {}
         self._subjects: dict[tuple[str, str], tuple[int, int]] = {}  # -> watermark, until when it matters
 
+    def touch(self, token_id: str) -> bool:
+        """Whether anything of a family is revoked by itself: all of it, or a branch."""
+        return token_id in self._ids or token_id in self._branches
+
     def id_revoked(self, token_id: str) -> bool:
         """Whether a whole token family is revoked."""
         return token_id in self._ids
