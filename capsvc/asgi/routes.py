@@ -84,7 +84,7 @@ def _routes_of(app: object) -> Sequence[BaseRoute] | None:
     for _ in range(LAYERS):
         routes = getattr(app, "routes", None)
         if isinstance(routes, Sequence):
-            return routes
+            return routes if all([isinstance(route, BaseRoute) for route in routes[:1]]) else None  # other frameworks'
         app = getattr(app, "app", None)
         if app is None:
             return None

@@ -333,6 +333,22 @@ def test_a_mounted_application_of_another_kind(shared_office: Office) -> None:
     assert ran == ["/files/x"]
 
 
+@pytest.mark.parametrize("others", [[object()], ["/x"], {"/x": plain}, None, plain])
+def test_another_framework_s_routes(shared_office: Office, others: object) -> None:
+    """Are not taken for Starlette's: the request is judged by what is known of any."""
+
+    class Framework:
+        routes = others
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await PlainTextResponse("here")(scope, receive, send)
+
+    for app in (Framework(), Starlette(routes=[Mount("/", app=Framework())])):
+        ask = Ask(shared_office, app)
+        assert ask.outcome("GET", "/x", "path = /x") == (200, "")
+        assert ask.outcome("GET", "/x", "action = read") == NO_VALUE
+
+
 def test_a_parameter_that_the_path_has_not(shared_office: Office) -> None:
     """A route that names one is faulty, and lets nobody in."""
     ask = Ask(shared_office, Starlette(routes=[Route("/x", requires("read", path_parameters=["album"])(plain))]))
