@@ -104,6 +104,19 @@ class Library:
         assert macaroons is not None
         return _joined(token, macaroons)
 
+    def fetch(self, *places: str, agent: Path | None = None) -> list[dict[str, Any]]:
+        """What URLs answer to one client of it: ``status`` and ``body`` of each.
+
+        Raises:
+            GatheringError: the client failed.
+
+        """
+        command = [*self.program, "fetch", *([] if agent is None else ["-agent", str(agent)]), *places]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        if done.returncode != 0:
+            raise GatheringError(done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def discharger(self) -> Discharger:
         """A discharger of it, in a process of its own; the caller closes it."""
         return Discharger(self.name, [*self.program, "discharger"])

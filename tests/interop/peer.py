@@ -1,6 +1,7 @@
-"""Python's macaroonbakery as others would use it: a client that gathers discharges, or a discharger.
+"""Python's macaroonbakery as others would use it: a client that gathers discharges, one that fetches, a discharger.
 
     python peer.py client [-agent FILE] [-browser]    a token on standard input, V2 in base64url
+    python peer.py fetch [-agent FILE] URL...         what each answers to one and the same client, a JSON object a line
     python peer.py discharger                         what it answers on standard input, a JSON object a line
 
 It is the twin of the program in `go`, and knows nothing of capsvc.
@@ -25,7 +26,7 @@ from pymacaroons.serializers import JsonSerializer
 
 def client(agent: str | None, *, browser: bool) -> None:
     """Gather the discharges of a token and write the list, bound, as JSON; "visit URL" before it where asked to."""
-    ways = [AgentInteractor(load_auth_info(agent))] if agent else []
+    ways = _ways(agent)
     if browser:
         ways.append(httpbakery.WebBrowserInteractor(lambda page: print("visit", page, flush=True)))
     asking = httpbakery.Client(interaction_methods=ways)
@@ -33,6 +34,18 @@ def client(agent: str | None, *, browser: bool) -> None:
     root = bakery.Macaroon.from_dict({"m": json.loads(token.serialize(JsonSerializer())), "v": 3, "ns": "std:"})
     gathered = bakery.discharge_all(root, asking.acquire_discharge)
     print(json.dumps([json.loads(one.serialize(JsonSerializer())) for one in gathered]))
+
+
+def fetch(agent: str | None, places: list[str]) -> None:
+    """Get each URL in turn, with one client, and write the status and the body of what it answers at last."""
+    asking = httpbakery.Client(interaction_methods=_ways(agent))
+    for place in places:
+        answer = asking.request("GET", place)
+        print(json.dumps({"status": answer.status_code, "body": answer.text}), flush=True)
+
+
+def _ways(agent: str | None) -> list[Any]:
+    return [AgentInteractor(load_auth_info(agent))] if agent else []
 
 
 class Table(bakery.ThirdPartyCaveatChecker):  # type: ignore[misc]
@@ -135,12 +148,15 @@ def discharger() -> None:
 def main() -> None:
     """Do as the first argument says."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=["client", "discharger"])
+    parser.add_argument("role", choices=["client", "fetch", "discharger"])
     parser.add_argument("-agent")
     parser.add_argument("-browser", action="store_true")
-    asked = parser.parse_args()
+    parser.add_argument("places", nargs="*")
+    asked = parser.parse_intermixed_args()  # places come after options
     if asked.role == "discharger":
         discharger()
+    elif asked.role == "fetch":
+        fetch(asked.agent, asked.places)
     else:
         client(asked.agent, browser=asked.browser)
 

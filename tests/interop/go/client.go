@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -27,16 +28,9 @@ func client(arguments []string) error {
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
-	asking := httpbakery.NewClient()
-	if *agentFile != "" {
-		os.Setenv("BAKERY_AGENT_FILE", *agentFile)
-		info, err := agent.AuthInfoFromEnvironment()
-		if err != nil {
-			return err
-		}
-		if err := agent.SetUpAuth(asking, info); err != nil {
-			return err
-		}
+	asking, err := newClient(*agentFile)
+	if err != nil {
+		return err
 	}
 	if *browser {
 		asking.AddInteractor(httpbakery.WebBrowserInteractor{OpenWebBrowser: sayVisit})
@@ -50,6 +44,52 @@ func client(arguments []string) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(slice)
+}
+
+// fetch gets each URL in turn, with one client, and writes the status and the body of what it answers at last.
+func fetch(arguments []string) error {
+	flags := flag.NewFlagSet("fetch", flag.ContinueOnError)
+	agentFile := flags.String("agent", "", "bakery's file of an agent's key and names")
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	asking, err := newClient(*agentFile)
+	if err != nil {
+		return err
+	}
+	for _, place := range flags.Args() {
+		request, err := http.NewRequest("GET", place, nil)
+		if err != nil {
+			return err
+		}
+		response, err := asking.Do(request)
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			return err
+		}
+		answer := map[string]interface{}{"status": response.StatusCode, "body": string(body)}
+		if err := json.NewEncoder(os.Stdout).Encode(answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newClient(agentFile string) (*httpbakery.Client, error) {
+	asking := httpbakery.NewClient()
+	if agentFile == "" {
+		return asking, nil
+	}
+	os.Setenv("BAKERY_AGENT_FILE", agentFile)
+	info, err := agent.AuthInfoFromEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	return asking, agent.SetUpAuth(asking, info)
 }
 
 func sayVisit(page *url.URL) error {
