@@ -250,6 +250,8 @@ def _replied(response: httpx.Response, body: Body) -> Reply:
 
 
 def _trouble(error: BaseException, ask: Ask) -> BaseException:
+    if ask.waits and isinstance(error, httpx.TimeoutException):
+        return _late(ask)
     if isinstance(error, FAILURES):
         code, reason = failure(error)
         return DischargeError(None, code, ask.whom, f"it {reason}")
