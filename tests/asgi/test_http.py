@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -165,6 +166,22 @@ def test_keep_alive_with_changing_tokens(guarded: Guarded, shared_office: Office
         heard = guarded.get("/photos", token)
         seen.append(heard.json.get("subject") if heard.status == 200 else heard.status)
     assert seen == ["alice", 401, "bob", 403, "alice"]
+
+
+def test_many_at_once(guarded: Guarded, shared_office: Office) -> None:
+    """Requests that overlap are each their own caller's: nobody is taken for another, and refusals stay refusals."""
+    tokens = {f"user-{number}": shared_office.mint(subject=f"user-{number}") for number in range(8)}
+
+    def ask(number: int) -> bool:
+        who = f"user-{number % 8}"
+        refused = narrowed(tokens[who], "floor > 3") if number % 3 == 0 else tokens[who]
+        heard = guarded.get("/floors", refused, x_floor=str(number % 7))
+        if number % 3 == 0 and number % 7 <= 3:
+            return heard.outcome == REFUSED
+        return heard.status == 200 and heard.json["subject"] == who
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(64)))
 
 
 def test_every_method(guarded: Guarded, token: str) -> None:
