@@ -31,7 +31,9 @@ def register(ask: Ask, serve_octets: Callable[[bytes], str]) -> Register:
         party = Party(f"party{next(_NUMBERS)}")
         info = json.dumps({"PublicKey": party.public_key, "Version": 3}).encode()
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(info)
-        party.location = serve_octets(head + b"connection: close\r\n\r\n" + info)
+        # A port that is free again may be another's: the path tells them apart.
+        url = serve_octets(head + b"connection: close\r\n\r\n" + info)
+        party.location = f"{url}/{party.name}"
         ask("dischargers", "add", party.location, "--name", party.name, "--public-key", party.public_key).done()
         return party
 
