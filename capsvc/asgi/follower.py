@@ -50,18 +50,23 @@ class Follower:
         self._epoch: str | None = None
         self._heard_at: float | None = None
         self._informed = False  # of the attributes
-        self._caught_up = asyncio.Event()
+        self._news = asyncio.Event()  # another one each time
 
     def fresh(self) -> bool:
         """Whether it has heard of everything but what happened in the last ``max_lag`` seconds."""
         heard_at = self._heard_at
         return heard_at is not None and self._monotonic() - heard_at < self._max_lag
 
-    async def caught_up(self, seconds: float) -> bool:
-        """Wait until it has heard of everything for the first time; False if that takes longer."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._caught_up.wait(), seconds)
-        return self._caught_up.is_set()
+    async def fresh_within(self, seconds: float) -> bool:
+        """Wait until it is fresh; False if that takes longer."""
+        until = self._monotonic() + seconds
+        while not self.fresh():
+            left = until - self._monotonic()
+            if left <= 0:
+                return False
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), left)
+        return True
 
     async def run(self) -> None:
         """Follow until cancelled. What fails is tried again; meanwhile it gets no fresher."""
@@ -99,7 +104,8 @@ class Follower:
         if not page.more:
             self._heard_at = sent_at
             self._decider.forget(sent_at)
-            self._caught_up.set()
+            news, self._news = self._news, asyncio.Event()
+            news.set()
 
     async def _take(self, page: FeedPage) -> None:
         for entry in page.entries:

@@ -77,7 +77,7 @@ class PrefixVerifier:
         """Begin to follow the feed; return once it is heard, or could not be in time. Idempotent."""
         if self._following is None:
             self._following = asyncio.create_task(self._follower.run())
-        await self._follower.caught_up(self._timeout)
+        await self._follower.fresh_within(self._timeout)
 
     async def aclose(self) -> None:
         """Stop to follow the feed, and close the connections."""
@@ -104,8 +104,11 @@ class PrefixVerifier:
         return grant
 
     async def _hear(self) -> None:
-        """Wait for the first answer of the feed; later, do not wait. Raises `Denied` ``unavailable``."""
+        """Wait for the feed a little: an answer may be there that the loop has yet to come to.
+
+        Raises `Denied` ``unavailable``.
+        """
         if self._following is None:
             await self.open()
-        if not self._follower.fresh():
+        if not await self._follower.fresh_within(self.recheck):
             raise Denied("unavailable")
