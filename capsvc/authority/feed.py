@@ -35,7 +35,7 @@ NOW: Final = "now"
 Covers = Callable[[str], bool]
 """Whether entries of an audience are shown."""
 
-_CURSOR: Final = re.compile(r"([A-Za-z0-9_-]{1,64})\.(0|[1-9][0-9]{0,17})(?:\.([1-9][0-9]{0,17}))?", re.ASCII)
+_CURSOR: Final = re.compile(r"([A-Za-z0-9_-]{1,64})\.(0|[1-9][0-9]{0,17})(?:\.([1-9][0-9]{0,17}))?")
 
 
 def everything(_audience: str) -> bool:

@@ -21,7 +21,7 @@ __all__ = ["Feed"]
 
 ENDS: Final = 1024  # cursors that are remembered
 
-_DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 class Feed:

@@ -33,7 +33,6 @@ class Service:
 
     def close(self) -> None:
         """Finish what is under way and let go of the data directory."""
-        self.watch.stop()
         self._open = False
         self.authority.close()
 

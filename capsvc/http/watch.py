@@ -116,9 +116,7 @@ class Watch:
         except Exception:  # noqa: BLE001 - whoever is woken meets it himself, and answers as it deserves
             _wake(group)
             return
-        if page.more:
-            _wake(group)
-        elif page.cursor != cursor:
+        if page.cursor != cursor:
             self._tell(group, page)
 
     def _tell(self, group: set[_Waiter], page: FeedPage) -> None:

@@ -20,7 +20,7 @@ from capsvc.http.feed import Feed
 from capsvc.http.openapi import DOCUMENT
 from capsvc.store.protocol import StoreUnavailable
 from capsvc.token import Token
-from capsvc.wire import LONGEST_WAIT
+from capsvc.wire import LONGEST_WAIT, feed_page_object
 
 from .conftest import NOON, Answer, Api, Header, Party
 
@@ -383,6 +383,8 @@ class Waiting:
         """Until nothing of anybody is left."""
         await self.until(lambda: self.watch._looking is None or self.watch._looking.done())
         assert self.watch._groups == {}
+        loop: Any = asyncio.get_running_loop()
+        assert [timer for timer in loop._scheduled if not timer.cancelled() and timer.when() > loop.time() + 5] == []
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await self.until(lambda: all(task.done() for task in others))
 
@@ -479,20 +481,54 @@ def test_what_is_not_told_ends_no_wait(run: Run) -> None:
         assert {entry["audience"] for entry in told["entries"]} == {"photos"}
         assert [entry["kind"] for entry in told["entries"]] == ["audience", "key", "id"]
         assert told["entries"][-1]["id"] == second
+        bounded = here.poll(credential=here.api.narrowed("for.audience = photos"), cursor=told["cursor"])
+        await here.waiting(1)
+        mint_and_revoke(authority)
+        party = Party()
+        authority.add_discharger(name=party.name, location=party.location, public_key=party.public_key)
+        assert [entry["kind"] for entry in (await bounded.json())["entries"]] == ["discharger"]
 
     run(test)
 
 
-def test_a_bounded_wait_that_runs_out_has_come_further(run: Run) -> None:
-    """Its cursor passes what was not told, so that a sweep of that does not make it gone."""
+def test_a_bounded_wait_that_runs_out_has_come_further(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cursor passes what was not told, so that a sweep of that does not make it gone, and nobody reads it again."""
 
     async def test(here: Waiting) -> None:
-        poll = here.poll(wait=0.3, credential=here.api.narrowed("for.audience = photos"))
+        poll = here.poll(wait=1, credential=here.api.narrowed("for.audience = photos"))
         await here.waiting(1)
-        mint_and_revoke(here.api.authority)
+        authority = here.api.authority
+        for _ in range(2):
+            mint_and_revoke(authority)
+            await here.until(lambda: here.places() == {authority.feed(after="now").cursor})
+        monkeypatch.setattr(authority._store, "log", None)
         told = await poll.json()
+        monkeypatch.undo()
         assert (told["entries"], told["more"]) == ([], False)
-        assert told["cursor"] == here.api.authority.feed(after="now").cursor != here.cursor
+        assert told["cursor"] == authority.feed(after="now").cursor != here.cursor
+
+    run(test)
+
+
+def test_more_than_a_page_comes_while_somebody_waits(run: Run) -> None:
+    """He is told of the first thousand; who is shown none of them is not woken, and comes to what is behind them."""
+
+    async def test(here: Waiting) -> None:
+        authority = here.api.authority
+        polls = here.poll(), here.poll(credential=here.api.narrowed("for.audience = photos"))
+        await here.waiting(2)
+
+        def many(tx: Any) -> None:
+            for _ in range(501):
+                authority._keeping.rotate(tx, "default", NOON, None)
+
+        authority._store.write(many).result()
+        told = await polls[0].json()
+        assert (len(told["entries"]), told["more"]) == (1000, True)
+        await here.until(lambda: here.places() == {authority.feed(after="now").cursor})
+        assert polls[1].unanswered
+        authority.add_audience("photos")
+        assert [entry["audience"] for entry in (await polls[1].json())["entries"]] == ["photos"] * 2
 
     run(test)
 
@@ -508,9 +544,18 @@ def test_all_who_wait_are_told_from_one_page(run: Run, monkeypatch: pytest.Monke
             reads.append(after)
             return read(after, limit)
 
+        written: list[object] = []
+
+        def wrote(page: Any) -> dict[str, Any]:
+            written.append(page)
+            return feed_page_object(page)
+
         monkeypatch.setattr(store, "log", counted)
+        monkeypatch.setattr("capsvc.http.feed.feed_page_object", wrote)
         polls = [here.poll() for _ in range(1000)]
         await here.waiting(1000)
+        looking = [task for task in asyncio.all_tasks() if "_look_on" in repr(task.get_coro())]
+        assert len(looking) == 1
         threads = threading.active_count()
         assert threads < 60
         reads.clear()
@@ -519,6 +564,7 @@ def test_all_who_wait_are_told_from_one_page(run: Run, monkeypatch: pytest.Monke
         assert [entry["id"] for entry in json.loads(bodies.pop())["entries"]] == [token_id]
         assert bodies == set()
         assert len(reads) <= 2  # the wait's page, and the one at the end
+        assert len(written) == 1
         assert threading.active_count() <= threads
 
     run(test)
@@ -601,7 +647,8 @@ def test_a_service_that_ends_answers_those_who_wait(run: Run) -> None:
     async def test(here: Waiting) -> None:
         polls = [here.poll() for _ in range(5)]
         await here.waiting(5)
-        here.api.app.state.watch.stop()
+        for _ in range(2):  # whoever hears the signal twice says so twice
+            here.api.app.state.watch.stop()
         for poll in [*polls, here.poll()]:
             assert (await poll.json())["entries"] == []
         here.watch.start()
@@ -613,8 +660,8 @@ def test_a_service_that_ends_answers_those_who_wait(run: Run) -> None:
     run(test)
 
 
-def test_the_lifespan_ends_waits_and_begins_them_anew(api: Api) -> None:
-    """An application that is started a second time lets its callers wait."""
+def test_a_service_that_begins_anew_lets_callers_wait(api: Api) -> None:
+    """The application outlives the server that stopped it."""
     here = Waiting(api)
 
     async def whole() -> None:
@@ -622,15 +669,40 @@ def test_the_lifespan_ends_waits_and_begins_them_anew(api: Api) -> None:
             async with lifespan(api):
                 poll = here.poll()
                 await here.waiting(1)
-            assert (await poll.answer()).status in {200, 503}  # the database may be closed by then
-        async with lifespan(api):
-            poll = here.poll()
-            await here.waiting(1)
-            mint_and_revoke(api.authority)
-            assert (await poll.json())["entries"]
-            await here.at_rest()
+                mint_and_revoke(api.authority)
+                told = await poll.json()
+                assert told["entries"]
+                here.cursor = told["cursor"]
+                api.app.state.watch.stop()
+                assert (await here.poll().json())["entries"] == []
+                await here.at_rest()
 
     api._runner.run(whole())
+
+
+def test_waits_on_one_loop_after_another(api: Api) -> None:
+    """What was left on a loop that stands still keeps nobody on another from being told; it goes on when that does."""
+    here = Waiting(api)
+    left: list[Poll] = []
+
+    async def leave() -> None:
+        left.append(here.poll())
+        await here.waiting(1)
+
+    async def others() -> None:
+        poll = here.poll()
+        await here.waiting(2)
+        mint_and_revoke(api.authority)
+        assert (await poll.json())["entries"]
+
+    async def go_on() -> None:
+        assert (await left[0].json())["entries"]
+        await here.at_rest()
+
+    api._runner.run(leave())
+    with asyncio.Runner() as runner:
+        runner.run(others())
+    api._runner.run(go_on())
 
 
 @asynccontextmanager
@@ -722,16 +794,23 @@ def test_remembered_pages_and_cursors_are_few(api: Api) -> None:
 def test_an_old_cursor_is_read_in_a_thread(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand entries take milliseconds; what lies behind the end is read at once, where the loop runs."""
     handler: Feed = next(route.app for route in api.app.routes if route.path == PATH).handlers["GET"].__self__
-    threads: list[bool] = []
+    here: list[tuple[str, bool]] = []
     read = api.authority.feed
 
     def seen(**fields: Any) -> Any:
-        threads.append(threading.current_thread() is not threading.main_thread())
+        here.append(("read", threading.current_thread() is threading.main_thread()))
         return read(**fields)
 
+    def wrote(page: Any) -> dict[str, Any]:
+        here.append(("write", threading.current_thread() is threading.main_thread()))
+        return feed_page_object(page)
+
     cursor = now(api)
+    revoked(api)
     handler._ends.clear()
     monkeypatch.setattr(api.authority, "feed", seen)
-    after(api, cursor)
-    after(api, cursor)
-    assert threads == [True, False]
+    monkeypatch.setattr("capsvc.http.feed.feed_page_object", wrote)
+    assert after(api, cursor)
+    assert here == [("read", False), ("write", False)]
+    assert after(api, page(api, "?after=now")["cursor"]) == []
+    assert here[-1] == ("read", True)
