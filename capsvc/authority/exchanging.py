@@ -20,7 +20,6 @@ from capsvc.decision.instants import NANOSECONDS, aware
 from capsvc.errors import Denied, TokenError
 from capsvc.grants import Minted
 from capsvc.macaroon import build
-from capsvc.macaroon.bundle import MAX_CAVEATS
 from capsvc.macaroon.decode import RawCaveat
 from capsvc.macaroon.encoding import printable
 from capsvc.macaroon.identifier import Identifier
@@ -48,8 +47,6 @@ class Exchanging:
         presented, reading = source.presented, source.reading
         issued, added = _carried(source)
         texts = [_text(caveat) for caveat in (*issued, *added)]
-        if len(texts) > MAX_CAVEATS:
-            raise Denied("too-large")
         token_id, key = new_token_id(), presented.key
         found = Identifier(key.kid, token_id, presented.identifier.issued_at, len(issued))
         try:

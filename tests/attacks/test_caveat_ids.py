@@ -162,6 +162,19 @@ def test_a_key_that_begins_as_anothers(office: Any, first: bool) -> None:
     assert office.denial(bundle) == ("discharge-invalid", known.location)
 
 
+def test_a_key_that_begins_as_anothers_and_counts_later(office: Any) -> None:
+    """It stands before the other's, and was not registered when the token was minted: it is passed over."""
+    office.register("shadow")
+    login = office.register("login")
+    token = office.mint(third_party=[login.asks("c", "u")])
+    bundle = office.bundle(token, login.discharge(token, u="ada"))
+    office.clock.now += 1
+    lookalike = login.pair.public[:4] + KeyPair.generate().public[4:]
+    office.authority.set_discharger("shadow", next_public_key=key_text(lookalike))
+    assert office.grant(bundle).declared == {"login": {"u": "ada"}}
+    assert repr(office.authority._follower.view().registry) == "<Registry of 2 dischargers>"
+
+
 def test_keys_with_which_nothing_is_secret(office: Any) -> None:
     """Of low order, in whatever spelling: never pinned, neither as current nor as next."""
     login, authority = office.register(), office.authority

@@ -161,6 +161,18 @@ def test_nothing_dead_comes_back(scene: Scene, copied: Settings, statements: lis
         assert authority.verify_audit() > 10
 
 
+def test_a_circle_hides_nobody(scene: Scene, copied: Settings) -> None:
+    """Who came of whom goes round: all that came of the revoked one dies all the same."""
+    with opened(copied, scene) as authority:
+        source = authority.exchange(scene.good[0])
+        children = [authority.exchange(source.token) for _ in range(2)]
+    execute(copied, f"UPDATE exchanges SET source_id = '{children[-1].id}' WHERE id = '{source.id}'")  # noqa: S608
+    with opened(copied, scene) as authority:
+        assert [scene.outcome(authority, child.token) for child in children] == ["allowed"] * 2
+        authority.revoke(id=source.id)
+        assert [scene.outcome(authority, child.token) for child in children] == ["revoked"] * 2
+
+
 def thiefs_row(table: str, directory: Path) -> tuple[Any, ...]:
     """A discharger or a next key pair of another installation, under its own master key."""
     other = Office(directory / "other")
