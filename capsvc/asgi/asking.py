@@ -1,64 +1,238 @@
-"""One question to the authority, whose every failure is a denial."""
+"""Questions to the authority, whose every failure is a denial.
+
+Questions that come up while others are on their way share a request, since under load it is the requests that cost:
+several are then decided for the price of one, each by itself.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import json
 import logging
-from collections.abc import Mapping
-from typing import Final
-from weakref import WeakKeyDictionary
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
-from capsvc.client.calls import authorize_call, read_grant
+from capsvc import wire
+from capsvc.client.calls import read_grant
 from capsvc.client.connection import AsyncConnection
 from capsvc.client.errors import ServiceError
-from capsvc.client.messages import Answer, Call
-from capsvc.errors import Denied
+from capsvc.client.messages import Answer, Call, unreadable
+from capsvc.errors import SENTENCES, STATUS, Denied, TokenError
 from capsvc.grants import Grant
+from capsvc.macaroon import identifier
+from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS, split
 
-__all__ = ["ask"]
+__all__ = ["Asker"]
 
 ATTEMPTS: Final = 2
-"""How often a question is asked at most, where the connection is what fails."""
+"""How often a request is sent at most, where the connection is what fails."""
+
+AT_ONCE: Final = 4
+"""Requests that are on their way at a time."""
+
+TOGETHER: Final = 100
+"""Questions in one of them at most, as ``/v1/verify/batch`` has it."""
+
+BODY_OCTETS: Final = MAX_BATCH_BODY_OCTETS - len('{"requests":[]}')
 
 LONGEST_VALUE: Final = 2048  # characters: no legal value of a context is longer
 LARGEST_INTEGER: Final = 2**63
 ILLEGAL: Final = ""  # of every type, so that the decision is context-invalid in its turn
 
+OF_ONE_QUESTION: Final = frozenset({400, 403, 413})
+"""How a batch is refused for the sake of one question in it, or to a credential that is for ``/v1/verify`` alone."""
+
+REFUSALS: Final = frozenset({"audience-unknown", "forbidden"})
+"""What is a refusal of the request where it holds one question, and where it holds several a denial among others."""
+
 logger = logging.getLogger("capsvc.asgi")
 
-_failing: WeakKeyDictionary[AsyncConnection, str] = WeakKeyDictionary()
-"""The code with which each connection failed last, so that it is logged once and not with every request."""
+
+class _Question(NamedTuple):
+    """What is asked, as ``/v1/verify`` takes it, and where the answer goes."""
+
+    body: Mapping[str, object]
+    answer: asyncio.Future[Answer]
+
+    def octets(self) -> int:
+        """How much of a batch's body it takes, with a comma."""
+        return len(json.dumps(self.body, separators=(",", ":"))) + 1
+
+    def settle(self, outcome: Answer | Exception) -> None:
+        """Hand over what came of it, if it is still waited for."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, Exception):
+            self.answer.set_exception(outcome)
+        else:
+            self.answer.set_result(outcome)
 
 
-async def ask(
-    connection: AsyncConnection, bundle: str, *, audience: str, context: Mapping[str, object], prefix: bool = False
-) -> Grant:
-    """The authority's grant, or `Denied`: ``unavailable`` where there is no answer that can be relied on.
+class Asker:
+    """Asks one authority. For one event loop."""
 
-    That the service does not accept our own credential is among the failures: it says nothing about the bundle.
-    """
-    values = {name: _sendable(value) for name, value in context.items()}
-    call = authorize_call(bundle, audience=audience, context=values, explain=False, prefix=prefix)
-    try:
-        grant = read_grant(await _called(connection, call), audience)
-    except ServiceError as error:
-        _failed(connection, error)
-        raise Denied("wrong-audience" if error.code == "audience-unknown" else "unavailable") from None
-    except Denied:
-        _answered(connection)
-        raise
-    _answered(connection)
-    return grant
+    def __init__(self, connection: AsyncConnection, *, timeout: float) -> None:
+        """Take over a connection, which `close` closes; and the seconds in which a question has its answer."""
+        self._connection = connection
+        self._timeout = timeout
+        self._waiting: deque[_Question] = deque()
+        self._senders: set[asyncio.Task[None]] = set()
+        self._failing = ""
+        """The code with which it failed last, so that it is logged once and not with every request."""
 
+    def __repr__(self) -> str:
+        return f"<Asker {self.base}>"
 
-async def _called(connection: AsyncConnection, call: Call) -> Answer:
-    """The answer; a decision changes nothing, so one that a lost connection swallowed can be asked for again."""
-    for _ in range(ATTEMPTS - 1):
+    @property
+    def base(self) -> str:
+        """The authority's address."""
+        return self._connection.origin.base
+
+    async def ask(self, bundle: str, *, audience: str, context: Mapping[str, object], prefix: bool = False) -> Grant:
+        """The authority's grant, or `Denied`: ``unavailable`` where there is no answer that can be relied on.
+
+        That the service does not accept our own credential is among the failures: it says nothing about the bundle.
+        What is no token by its text is refused without asking.
+        """
+        token_id = _id_of(bundle)
+        values = {name: _sendable(value) for name, value in context.items()}
         try:
-            return await connection.call(call)
+            answer = await self._answer_to(
+                wire.verify_request(bundle, audience=audience, context=values, prefix=prefix)
+            )
+            grant = read_grant(answer, audience)
+            if grant.id != token_id:
+                raise unreadable(answer.status)
         except ServiceError as error:
-            if not error.lost:
-                raise
-    return await connection.call(call)
+            self._failed(error)
+            raise Denied("wrong-audience" if error.code == "audience-unknown" else "unavailable") from None
+        except Denied:
+            self._answered()
+            raise
+        self._answered()
+        return grant
+
+    async def close(self) -> None:
+        """Ask nothing more, and close the connection; what still waits is ``unavailable``."""
+        senders = list(self._senders)
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+        while questions := self._next():
+            _settle_all(questions, _closed())
+        await self._connection.close()
+
+    async def _answer_to(self, body: Mapping[str, object]) -> Answer:
+        """Ask, at once or with others. Raises `ServiceError`."""
+        question = _Question(body, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if len(self._senders) < AT_ONCE:
+            # What one request has in its context is nothing to the others that are asked about with it.
+            sender = asyncio.create_task(self._send(), context=contextvars.Context())
+            self._senders.add(sender)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await question.answer
+        except TimeoutError:
+            raise ServiceError(None, "unavailable", f"{self.base} did not answer in {self._timeout:g} s") from None
+
+    async def _send(self) -> None:
+        """Send what waits, until nothing does; from that very moment on it is no sender any more."""
+        try:
+            while questions := self._next():
+                try:
+                    await self._settle(questions)
+                finally:
+                    _settle_all(questions, _closed())  # those without an answer: it was cancelled
+        finally:
+            self._senders -= {asyncio.current_task()}
+
+    def _next(self) -> list[_Question]:
+        """As much of what waits as goes into one request; what nobody waits for any more is dropped."""
+        questions: list[_Question] = []
+        room = BODY_OCTETS
+        while self._waiting and len(questions) < TOGETHER:
+            question = self._waiting.popleft()
+            if question.answer.done():
+                continue
+            room -= question.octets()
+            if room < 0 and questions:
+                self._waiting.appendleft(question)
+                break
+            questions.append(question)
+        return questions
+
+    async def _settle(self, questions: Sequence[_Question]) -> None:
+        """Ask some questions in one request, and hand over what comes of each."""
+        try:
+            outcomes = await self._outcomes([question.body for question in questions])
+        except Exception as error:  # noqa: BLE001 - it is raised where it was asked
+            if len(questions) > 1 and isinstance(error, ServiceError) and error.status in OF_ONE_QUESTION:
+                await asyncio.gather(*[self._settle([question]) for question in questions])
+                return
+            _settle_all(questions, error)
+            return
+        for question, outcome in zip(questions, outcomes, strict=True):
+            question.settle(outcome)
+
+    async def _outcomes(self, bodies: Sequence[Mapping[str, object]]) -> list[Answer | ServiceError]:
+        """What came of each question, in their order. Raises `ServiceError` where that is the same for all."""
+        if len(bodies) == 1:
+            return [await self._called(Call("POST", "/v1/verify", bodies[0]))]
+        answer = await self._called(Call("POST", "/v1/verify/batch", {"requests": bodies}))
+        results = answer.value.get("results")
+        if not isinstance(results, list) or len(results) != len(bodies):
+            raise unreadable(answer.status)
+        return [_outcome(answer.status, result) for result in results]
+
+    async def _called(self, call: Call) -> Answer:
+        """The answer; a decision changes nothing, so one that a lost connection swallowed can be asked for again."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._connection.call(call)
+            except ServiceError as error:
+                if not error.lost:
+                    raise
+        return await self._connection.call(call)
+
+    def _failed(self, error: ServiceError) -> None:
+        if self._failing != error.code:
+            self._failing = error.code
+            logger.warning("the authority cannot be asked (%s): %s", error.code, error)
+
+    def _answered(self) -> None:
+        if self._failing:
+            self._failing = ""
+            logger.warning("the authority answers again")
+
+
+def _settle_all(questions: Sequence[_Question], error: Exception) -> None:
+    for question in questions:
+        question.settle(error)
+
+
+def _closed() -> ServiceError:
+    return ServiceError(None, "unavailable", "the verifier was closed")
+
+
+def _outcome(status: int, result: object) -> Answer | ServiceError:
+    """One result of a batch, as it would be if it had been asked alone."""
+    code = result.get("code") if isinstance(result, dict) else None
+    if isinstance(code, str) and code in REFUSALS:
+        return ServiceError(STATUS[code], code, SENTENCES[code])
+    return Answer(status, result)
+
+
+def _id_of(bundle: str) -> str | None:
+    """The id in a token's text, None where it is none of the authority's. Raises `Denied`."""
+    try:
+        return identifier.parse(split(bundle)[0].identifier).tid
+    except TokenError as error:
+        raise Denied(error.code) from None
+    except ValueError:
+        return None
 
 
 def _sendable(value: object) -> object:
@@ -71,14 +245,3 @@ def _sendable(value: object) -> object:
         case str() if len(value) <= LONGEST_VALUE and value.isascii():  # as every legal one is
             return value
     return ILLEGAL
-
-
-def _failed(connection: AsyncConnection, error: ServiceError) -> None:
-    if _failing.get(connection) != error.code:
-        _failing[connection] = error.code
-        logger.warning("the authority cannot be asked (%s): %s", error.code, error)
-
-
-def _answered(connection: AsyncConnection) -> None:
-    if _failing.pop(connection, None) is not None:
-        logger.warning("the authority answers again")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from capsvc.asgi.asking import ask
+from capsvc.asgi.asking import Asker
 from capsvc.asgi.follower import Follower
 from capsvc.client.connection import AsyncConnection
 from capsvc.decision.prefix import PrefixDecider
@@ -50,7 +50,7 @@ class PrefixVerifier:
             url: https, or http to this machine.
             credential: a token or bundle of the audience ``capsvc``.
             revocation_max_lag: how many seconds a revocation may take to be obeyed here.
-            timeout: seconds, for a question to the authority.
+            timeout: seconds in which a question to the authority has its answer; else it is ``unavailable``.
             clock: gives Unix seconds.
             transport: replaces the network (tests).
 
@@ -61,7 +61,8 @@ class PrefixVerifier:
         """
         if not revocation_max_lag > 0:
             raise ValueError("revocation_max_lag is over 0 seconds")
-        self._connection = AsyncConnection(url, credential, timeout=timeout, transport=transport)
+        connection = AsyncConnection(url, credential, timeout=timeout, transport=transport)
+        self._asker = Asker(connection, timeout=timeout)
         feed_timeout = max(1.0, 2 * revocation_max_lag)
         self._feed = AsyncConnection(url, credential, timeout=feed_timeout, transport=transport)
         self._timeout = timeout
@@ -71,7 +72,7 @@ class PrefixVerifier:
         self.recheck = revocation_max_lag / 4
 
     def __repr__(self) -> str:
-        return f"<PrefixVerifier {self._connection.origin.base}>"
+        return f"<PrefixVerifier {self._asker.base}>"
 
     async def open(self) -> None:
         """Begin to follow the feed; return once it is heard, or could not be in time. Idempotent."""
@@ -85,7 +86,7 @@ class PrefixVerifier:
         if following is not None:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-        await self._connection.close()
+        await self._asker.close()
         await self._feed.close()
 
     async def authorize(
@@ -99,7 +100,7 @@ class PrefixVerifier:
             if grant is not None:
                 return grant
         era = self._decider.era
-        grant = await ask(self._connection, bundle, audience=audience, context=context, prefix=True)
+        grant = await self._asker.ask(bundle, audience=audience, context=context, prefix=True)
         self._decider.confirm(bundle, grant, era)
         return grant
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from capsvc.asgi.asking import ask
+from capsvc.asgi.asking import Asker
 from capsvc.client.connection import AsyncConnection
-from capsvc.errors import Denied, TokenError
+from capsvc.errors import Denied
 from capsvc.grants import Grant
-from capsvc.macaroon.bundle import split
 from capsvc.token import Token
 
 if TYPE_CHECKING:
@@ -37,7 +36,8 @@ class RemoteVerifier:
     """Asks the authority (``/v1/verify``) about every request; holds no key, and a credential that can ask alone.
 
     Nothing that is allowed is remembered. Of refusals, those that cannot change are, for a minute. What is no token by
-    its text is refused without asking. Whatever goes wrong is ``unavailable``.
+    its text is refused without asking. Whatever goes wrong is ``unavailable``. Questions that come up while others are
+    on their way go together (``/v1/verify/batch``).
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class RemoteVerifier:
         Args:
             url: https, or http to this machine.
             credential: a token or bundle of the audience ``capsvc``.
-            timeout: seconds, for connecting and for an answer.
+            timeout: seconds in which a question has its answer; else it is ``unavailable``.
             recheck: seconds after which the token of an open WebSocket is asked about again.
             clock: gives Unix seconds.
             transport: replaces the network (tests).
@@ -67,50 +67,46 @@ class RemoteVerifier:
         """
         if not recheck > 0:
             raise ValueError("recheck is over 0 seconds")
-        self._connect: Callable[[], AsyncConnection] = partial(
-            AsyncConnection, url, credential, timeout=timeout, transport=transport
-        )
-        self._connection: AsyncConnection | None = self._connect()
+        self._connect = partial(AsyncConnection, url, credential, timeout=timeout, transport=transport)
+        self._timeout = timeout
+        self._asker: Asker | None = None
+        self._asking()
         self._refusals = _Refusals(time.monotonic)
         self._clock = clock
         self.recheck = recheck
 
     def __repr__(self) -> str:
-        return f"<RemoteVerifier {self._connected().origin.base}>"
+        return f"<RemoteVerifier {self._asking().base}>"
 
     async def open(self) -> None:
         """Be ready to connect; nothing is asked yet."""
-        self._connected()
+        self._asking()
 
     async def aclose(self) -> None:
-        """Close its connections."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        """Close its connections; what is being asked is ``unavailable``."""
+        asker, self._asker = self._asker, None
+        if asker is not None:
+            await asker.close()
 
     async def authorize(
         self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False
     ) -> Grant:
         """Allow, or raise ``Denied``; see `capsvc.asgi.Verifier.authorize`."""
-        try:
-            split(bundle)
-        except TokenError as error:
-            raise Denied(error.code) from None
-        key = hashlib.sha256(f"{audience}\0{bundle}".encode()).digest()
+        key = hashlib.sha256(f"{audience}\0{bundle}".encode("utf-8", "surrogatepass")).digest()
         known = None if critical else self._refusals.find(key)
         if known is not None:
             raise Denied(known)
         try:
-            return await ask(self._connected(), bundle, audience=audience, context=context)
+            return await self._asking().ask(bundle, audience=audience, context=context)
         except Denied as denied:
             if denied.code in FINAL or (denied.code == "expired" and self._is_over(bundle)):
                 self._refusals.keep(key, denied.code)
             raise
 
-    def _connected(self) -> AsyncConnection:
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
+    def _asking(self) -> Asker:
+        if self._asker is None:
+            self._asker = Asker(self._connect(), timeout=self._timeout)
+        return self._asker
 
     def _is_over(self, bundle: str) -> bool:
         """Whether a bound that the bundle itself holds has passed."""

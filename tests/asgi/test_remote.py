@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from capsvc.asgi import EmbeddedVerifier, RemoteVerifier
-from capsvc.asgi.asking import ask
+from capsvc.asgi.asking import Asker
 from capsvc.asgi.remote import KEPT, _Refusals
 from capsvc.client.connection import AsyncConnection
 from capsvc.errors import Denied, TokenError
@@ -364,10 +364,11 @@ def test_asking_for_a_prefix() -> None:
         return granted()
 
     async def run() -> None:
-        connection = AsyncConnection(URL, CREDENTIAL, timeout=1.0, transport=httpx.MockTransport(answer))
-        await ask(connection, TOKEN, audience="default", context={}, prefix=True)
-        await ask(connection, TOKEN, audience="default", context={})
-        await connection.close()
+        connection = AsyncConnection(URL, CREDENTIAL, timeout=PATIENCE, transport=httpx.MockTransport(answer))
+        asker = Asker(connection, timeout=PATIENCE)
+        await asker.ask(TOKEN, audience="default", context={}, prefix=True)
+        await asker.ask(TOKEN, audience="default", context={})
+        await asker.close()
 
     asyncio.run(run())
     assert bodies[0]["prefix"] is True

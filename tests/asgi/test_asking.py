@@ -1,0 +1,385 @@
+"""Asking the authority together: who shares a request, that each gets his own answer, that nobody waits long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import chain
+from typing import Any
+
+import httpx
+import pytest
+
+from capsvc.asgi import RemoteVerifier
+from capsvc.asgi.asking import AT_ONCE, TOGETHER, Asker
+from capsvc.client.connection import AsyncConnection
+from capsvc.errors import Denied
+from capsvc.macaroon.build import mint
+from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS
+from capsvc.token import Token
+
+from .conftest import PATIENCE, Office, narrowed
+from .test_remote import CREDENTIAL, GRANTED, TOKEN, URL, problem
+
+Decide = Callable[[Mapping[str, Any]], object]
+REFUSED = {"allowed": False, "code": "caveat-refused", "message": "no", "caveat": "action = read"}
+
+
+def denial(code: str) -> dict[str, object]:
+    """A result that does not allow."""
+    return {"allowed": False, "code": code, "message": "no", "caveat": None}
+
+
+def odd_ones(question: Mapping[str, Any]) -> object:
+    """Refuse every other question."""
+    return REFUSED if question["context"]["floor"] % 2 else GRANTED
+
+
+class Played:
+    """An authority that holds its answers back until it is told to ``go``."""
+
+    def __init__(self, decide: Decide = odd_ones) -> None:
+        self.decide = decide
+        self.refusal: Callable[[Sequence[Any]], httpx.Response | None] = lambda _questions: None
+        self.go = asyncio.Event()
+        self.paths: list[str] = []
+        self.floors: list[list[int]] = []
+        """What each request asked about, in their order."""
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer a question, or a batch."""
+        assert len(request.content) <= MAX_BATCH_BODY_OCTETS
+        body = json.loads(request.content)
+        questions = body["requests"] if request.url.path == "/v1/verify/batch" else [body]
+        self.paths.append(request.url.path)
+        self.floors.append([question["context"]["floor"] for question in questions])
+        await self.go.wait()
+        refusal = self.refusal(questions)
+        if refusal is not None:
+            return refusal
+        results = [self.decide(question) for question in questions]
+        return httpx.Response(200, json={"results": results} if len(questions) > 1 else results[0])
+
+
+def asking(played: Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]], timeout: float = PATIENCE) -> Asker:
+    """One whose authority is played."""
+    transport = httpx.MockTransport(played)
+    return Asker(AsyncConnection(URL, CREDENTIAL, timeout=timeout, transport=transport), timeout=timeout)
+
+
+async def code_of(asker: Asker, floor: int = 0, token: str = TOKEN) -> str:
+    """What comes of a question, "" where it is allowed."""
+    try:
+        await asker.ask(token, audience="default", context={"floor": floor})
+    except Denied as no:
+        return no.code
+    return ""
+
+
+class Crowd:
+    """Questions of one asker's: as many on their way as may be, one in each request, and others behind them."""
+
+    def __init__(self, asker: Asker, played: Played) -> None:
+        self.asker = asker
+        self.played = played
+        self.tasks: list[asyncio.Task[str]] = []
+
+    async def ask(self, count: int, token: str = TOKEN) -> None:
+        """Ask so many more, until each is on its way or waits."""
+        for _ in range(count):
+            self.tasks.append(asyncio.create_task(code_of(self.asker, len(self.tasks), token)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def codes(self) -> list[str]:
+        """What came of each; the first ones, in front of the others, are left out."""
+        return (await asyncio.gather(*self.tasks))[AT_ONCE:]
+
+
+def crowd(played: Played, timeout: float = PATIENCE) -> AbstractAsyncContextManager[Crowd]:
+    """A crowd behind its first ones."""
+
+    @asynccontextmanager
+    async def opened() -> Any:
+        asker = asking(played, timeout)
+        made = Crowd(asker, played)
+        for _ in range(AT_ONCE):
+            await made.ask(1)
+        assert played.floors == [[number] for number in range(AT_ONCE)]
+        yield made
+        await asker.close()
+
+    return opened()
+
+
+def test_who_shares_a_request() -> None:
+    """Who comes while others are on their way; each is asked about once, in turn, and gets his own answer."""
+
+    async def run() -> None:
+        played = Played()
+        async with crowd(played) as made:
+            await made.ask(2 * TOGETHER + 50)
+            assert len(played.paths) == AT_ONCE
+            played.go.set()
+            assert await made.codes() == ["", "caveat-refused"] * (TOGETHER + 25)
+        assert played.paths == ["/v1/verify"] * AT_ONCE + ["/v1/verify/batch"] * 3
+        assert [len(floors) for floors in played.floors[AT_ONCE:]] == [TOGETHER, TOGETHER, 50]
+        assert [*chain(*played.floors)] == list(range(AT_ONCE + 2 * TOGETHER + 50))
+
+    asyncio.run(run())
+
+
+def test_what_a_body_holds() -> None:
+    """Large questions go in more requests, so that none is refused for its size."""
+    room = "a" * 380
+    large = mint(
+        b"k" * 32,
+        "https://x",
+        b"cap1.0123456789abcdef.AAAAAAAAAAAAAAAAAAAAAA.1795348800.0",
+        [f"path = /{number}/{room}"[:250] for number in range(46)],
+    )
+
+    async def run() -> None:
+        played = Played()
+        async with crowd(played) as made:
+            await made.ask(40, large)
+            played.go.set()
+            assert await made.codes() == ["", "caveat-refused"] * 20
+        assert [len(floors) for floors in played.floors[AT_ONCE:]] == [
+            fit := MAX_BATCH_BODY_OCTETS // (len(large) + 80),
+            40 - fit,
+        ]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (denial("caveat-refused"), "caveat-refused"),
+        (denial("revoked"), "revoked"),
+        (denial("unavailable"), "unavailable"),
+        (denial("forbidden"), "unavailable"),  # to our credential: it says nothing about the token
+        (denial("audience-unknown"), "wrong-audience"),
+        ({"allowed": False, "code": "fine"}, "unavailable"),
+        ({"allowed": 1}, "unavailable"),
+        ({**GRANTED, "audience": "others"}, "unavailable"),
+        ({**GRANTED, "id": "B" * 21 + "A"}, "unavailable"),
+        ({**GRANTED, "expires_at": None}, "unavailable"),
+        ([], "unavailable"),
+        (None, "unavailable"),
+        ({"code": []}, "unavailable"),
+    ],
+)
+def test_a_result_is_its_own_question_s(result: object, code: str) -> None:
+    """What is wrong with one says nothing about its neighbours; alone it would come to the same."""
+
+    async def run() -> None:
+        played = Played(lambda question: result if question["context"]["floor"] == AT_ONCE + 1 else GRANTED)
+        async with crowd(played) as made:
+            await made.ask(3)
+            played.go.set()
+            assert await made.codes() == ["", code, ""]
+        assert len(played.paths) == AT_ONCE + 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [400, 403, 413])
+def test_a_batch_that_is_refused_for_one_of_them(status: int) -> None:
+    """All are asked about alone, so that only the one to blame gets no decision."""
+
+    def refuse(questions: Sequence[Any]) -> httpx.Response | None:
+        to_blame = any(question["context"]["floor"] == AT_ONCE + 1 for question in questions)
+        return problem(status, "bad-request") if to_blame else None
+
+    async def run() -> None:
+        played = Played()
+        played.refusal = refuse
+        async with crowd(played) as made:
+            await made.ask(4)
+            played.go.set()
+            assert await made.codes() == ["", "unavailable", "", "caveat-refused"]
+        assert played.paths[AT_ONCE:] == ["/v1/verify/batch", *["/v1/verify"] * 4]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        problem(401, "expired"),
+        problem(404, "not-found"),
+        problem(429, "rate-limited"),
+        problem(503, "unavailable"),
+        httpx.Response(502, content=b"<html>"),
+        httpx.Response(200, json={}),
+        httpx.Response(200, json={"results": None}),
+        httpx.Response(200, json={"results": {"0": GRANTED, "1": GRANTED}}),
+        httpx.Response(200, json={"results": [GRANTED]}),
+        httpx.Response(200, json={"results": [GRANTED] * 3}),
+        httpx.Response(200, json={"results": []}),
+    ],
+)
+def test_a_batch_that_fails(failure: httpx.Response, caplog: pytest.LogCaptureFixture) -> None:
+    """It fails for all who share it, and is asked once."""
+
+    async def run() -> None:
+        played = Played(lambda _question: GRANTED)
+        played.refusal = lambda questions: failure if len(questions) > 1 else None
+        async with crowd(played) as made:
+            await made.ask(2)
+            played.go.set()
+            assert await made.codes() == ["unavailable"] * 2
+        assert len(played.paths) == AT_ONCE + 1
+
+    with caplog.at_level(logging.INFO, "capsvc.asgi"):
+        asyncio.run(run())
+    assert "the authority cannot be asked" in caplog.text
+
+
+def test_nobody_waits_for_longer_than_he_is_told() -> None:
+    """Neither on the way nor behind others; who has given up is not asked about any more."""
+
+    async def run() -> None:
+        played = Played()
+        async with crowd(played, timeout=0.2) as made:
+            await made.ask(3)
+            assert await made.codes() == ["unavailable"] * 3
+            assert await made.tasks[0] == "unavailable"
+            played.go.set()
+            made.asker._timeout = PATIENCE
+            await made.ask(2)
+            assert (await made.codes())[3:] == ["caveat-refused", ""]
+        assert [*chain(*played.floors[AT_ONCE:])] == [AT_ONCE + 3, AT_ONCE + 4]
+
+    asyncio.run(run())
+
+
+def test_who_goes_away() -> None:
+    """He takes nobody with him, neither from a request that is on its way nor from those who wait."""
+
+    async def run() -> None:
+        played = Played()
+        async with crowd(played) as made:
+            await made.ask(3)
+            made.tasks[0].cancel()
+            made.tasks[AT_ONCE + 1].cancel()
+            played.go.set()
+            assert await asyncio.gather(*made.tasks[1:AT_ONCE]) == ["caveat-refused", "", "caveat-refused"]
+            assert await made.tasks[AT_ONCE] == await made.tasks[AT_ONCE + 2] == ""
+        assert played.floors[AT_ONCE:] == [[AT_ONCE, AT_ONCE + 2]]
+
+    asyncio.run(run())
+
+
+def test_closing() -> None:
+    """Whoever is on the way, waits, or has only just asked gets told at once."""
+
+    async def run() -> None:
+        played = Played()
+        async with crowd(played) as made:
+            await made.ask(3)
+            closing = asyncio.create_task(made.asker.close())
+            assert set(await asyncio.gather(*made.tasks)) == {"unavailable"}
+            await closing
+        asker = asking(played)
+        task = asyncio.create_task(code_of(asker))
+        await asyncio.sleep(0)
+        await asker.close()
+        assert await task == "unavailable"
+        assert repr(asker) == f"<Asker {URL}>"
+
+    asyncio.run(run())
+
+
+def test_what_nobody_foresaw() -> None:
+    """It is raised where it was asked; the next question is asked as ever."""
+
+    async def fail(_request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        asker = asking(fail)
+        for _ in range(2):
+            told = await asyncio.gather(*[code_of(asker) for _ in range(8)], return_exceptions=True)
+            assert {type(one) for one in told} == {ZeroDivisionError}
+        await asker.close()
+
+    asyncio.run(run())
+
+
+def test_one_request_s_context_stays_its_own() -> None:
+    """What a request of the application has in its context variables is not with the questions of others."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    async def look(_request: httpx.Request) -> httpx.Response:
+        seen.append(variable.get())
+        return httpx.Response(200, json=GRANTED)
+
+    async def run() -> None:
+        variable.set("of the first")
+        asker = asking(look)
+        assert await code_of(asker) == ""
+        await asker.close()
+
+    asyncio.run(run())
+    assert seen == ["none"]
+
+
+def test_a_token_of_another_kind() -> None:
+    """Its text holds no id that an answer could be about: it may be denied, and never allowed."""
+    foreign = mint(b"k" * 32, "https://x", b"something else", [])
+
+    async def run() -> None:
+        played = Played(lambda question: GRANTED if question["context"]["floor"] else denial("invalid-token"))
+        played.go.set()
+        asker = asking(played)
+        assert [await code_of(asker, floor, foreign) for floor in (0, 1)] == ["invalid-token", "unavailable"]
+        await asker.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("bounds", [(), ("path = /v1/verify",)])
+def test_with_the_service(office: Office, bounds: tuple[str, ...]) -> None:
+    """Hundreds at once, of all kinds: each decision is the authority's about that token and that context.
+
+    Also with a credential that is for single decisions alone.
+    """
+    tokens = [office.mint("floor < 3", subject=f"user{number}") for number in range(40)]
+    for token in tokens[::4]:
+        office.authority.revoke(id=Token.parse(token).id)
+    tokens.append(narrowed(tokens[1], "action = write"))
+    questions = [(token, floor) for token in tokens for floor in range(6)]
+
+    def expected(token: str, floor: int) -> tuple[str, object]:
+        try:
+            grant = office.authority.authorize(token, audience="default", context={"floor": floor})
+        except Denied as no:
+            return no.code, no.caveat
+        return "", grant
+
+    async def run() -> None:
+        credential = narrowed(office.credential, *bounds) if bounds else office.credential
+        verifier = RemoteVerifier(office.url, credential, clock=office.clock, timeout=PATIENCE)
+
+        async def told(token: str, floor: int) -> tuple[str, object]:
+            try:
+                grant = await verifier.authorize(token, audience="default", context={"floor": floor}, critical=True)
+            except Denied as no:
+                return no.code, no.caveat
+            return "", grant
+
+        assert await asyncio.gather(*[told(*question) for question in questions]) == [
+            expected(*question) for question in questions
+        ]
+        await verifier.aclose()
+
+    asyncio.run(run())
+    assert {expected(*question)[0] for question in questions} == {"", "revoked", "caveat-refused", "context-missing"}
