@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from capsvc.asgi.asking import Asker
@@ -61,55 +63,80 @@ class PrefixVerifier:
         """
         if not revocation_max_lag > 0:
             raise ValueError("revocation_max_lag is over 0 seconds")
-        connection = AsyncConnection(url, credential, timeout=timeout, transport=transport)
-        self._asker = Asker(connection, timeout=timeout)
-        feed_timeout = max(1.0, 2 * revocation_max_lag)
-        self._feed = AsyncConnection(url, credential, timeout=feed_timeout, transport=transport)
+        self._connect = partial(AsyncConnection, url, credential, transport=transport)
         self._timeout = timeout
+        self._max_lag = revocation_max_lag
         self._decider = PrefixDecider(clock, time.monotonic)
-        self._follower = Follower(self._feed, self._decider, max_lag=revocation_max_lag, monotonic=time.monotonic)
-        self._following: asyncio.Task[None] | None = None
+        self._authority: _Authority | None = None
+        self._connected()
         self.recheck = revocation_max_lag / 4
 
     def __repr__(self) -> str:
-        return f"<PrefixVerifier {self._asker.base}>"
+        return f"<PrefixVerifier {self._connected().asker.base}>"
 
     async def open(self) -> None:
         """Begin to follow the feed; return once it is heard, or could not be in time. Idempotent."""
-        if self._following is None:
-            self._following = asyncio.create_task(self._follower.run())
-        await self._follower.fresh_within(self._timeout)
+        await self._connected().follow(self._timeout)
 
     async def aclose(self) -> None:
-        """Stop to follow the feed, and close the connections."""
-        following, self._following = self._following, None
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-        await self._asker.close()
-        await self._feed.close()
+        """Stop to follow the feed, and close the connections; what is being asked is ``unavailable``."""
+        authority, self._authority = self._authority, None
+        if authority is not None:
+            await authority.close()
 
     async def authorize(
         self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False
     ) -> Grant:
         """Allow, or raise `Denied`. With ``critical`` the authority is asked, whatever is kept here."""
+        authority = self._connected()
         if not critical:
-            if not self._follower.fresh():
-                await self._hear()
+            if not authority.follower.fresh():
+                await self._hear(authority)
             grant = self._decider.decide(bundle, audience, context)
             if grant is not None:
                 return grant
         era = self._decider.era
-        grant = await self._asker.ask(bundle, audience=audience, context=context, prefix=True)
+        grant = await authority.asker.ask(bundle, audience=audience, context=context, prefix=True)
         self._decider.confirm(bundle, grant, era)
         return grant
 
-    async def _hear(self) -> None:
+    def _connected(self) -> _Authority:
+        if self._authority is None:
+            feed = self._connect(timeout=max(1.0, 2 * self._max_lag))
+            follower = Follower(feed, self._decider, max_lag=self._max_lag, monotonic=time.monotonic)
+            asker = Asker(self._connect(timeout=self._timeout), timeout=self._timeout)
+            self._authority = _Authority(asker, feed, follower)
+        return self._authority
+
+    async def _hear(self, authority: _Authority) -> None:
         """Wait for the feed a little: an answer may be there that the loop has yet to come to.
 
         Raises `Denied` ``unavailable``.
         """
-        if self._following is None:
-            await self.open()
-        if not await self._follower.fresh_within(self.recheck):
+        if authority.following is None:
+            await authority.follow(self._timeout)
+        if not await authority.follower.fresh_within(self.recheck):
             raise Denied("unavailable")
+
+
+@dataclass(slots=True)
+class _Authority:
+    """What there is of one authority from opening to closing."""
+
+    asker: Asker
+    feed: AsyncConnection
+    follower: Follower
+    following: asyncio.Task[None] | None = None
+
+    async def follow(self, seconds: float) -> None:
+        """Follow the feed, if that has not begun; return once it is heard, or after some seconds."""
+        if self.following is None:
+            self.following = asyncio.create_task(self.follower.run())
+        await self.follower.fresh_within(seconds)
+
+    async def close(self) -> None:
+        if self.following is not None:
+            self.following.cancel()
+            await asyncio.gather(self.following, return_exceptions=True)
+        await self.asker.close()
+        await self.feed.close()

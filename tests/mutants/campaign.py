@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,8 @@ __all__ = ["Campaign", "Result"]
 
 PATIENCE: Final = 4
 """How many times the time that the tests take without a mutant a mutant may take."""
-ALLOWANCE: Final = 10  # seconds, on top of that
+ALLOWANCE: Final = 10  # seconds of processor time, on top of that
+PAUSE: Final = 20  # seconds by the clock, on top of that: others may be using the machine
 UNTRIED: Final = "?"
 
 
@@ -52,7 +53,7 @@ class Campaign:
         self._reasons = reasons
         self._jobs = jobs
         self._tell = tell
-        self._seconds = 0.0
+        self._limits = Limits(0, 0.0)
         self._progress = os.dup(2)  # children are silent otherwise
 
     def run(self, where: str = "") -> list[Result]:
@@ -65,12 +66,12 @@ class Campaign:
         if not path.is_absolute():
             raise SystemExit(f"the tests do not run: {outcome.killer}")
         killers: dict[Key, str]
-        killers, self._seconds = pickle.loads(path.read_bytes())  # noqa: S301 - our own child's
+        killers, self._limits = pickle.loads(path.read_bytes())  # noqa: S301 - our own child's
         path.unlink()
         again = [mutant for mutant in mutants if self._is_open(mutant, killers)]
         self._tell(f"{len(again)} of them afresh")
         import_what_is_foreign()
-        for result in run_all(iter(again), self._afresh, lambda _: self._limits(self._seconds), self._jobs):
+        for result in run_all(iter(again), self._afresh, lambda _: self._limits, self._jobs):
             killers[result.task.key] = result.killer
             self._tell(f"  {'killed' if result.killer else 'SURVIVES'}: {result.task}  [{result.killer}]")
         return [Result(mutant, killers[mutant.key]) for mutant in mutants]
@@ -83,10 +84,6 @@ class Campaign:
     def _afresh(self, mutant: Mutant, directory: str) -> str:
         return try_fresh(mutant, self._group.tests, directory)
 
-    @staticmethod
-    def _limits(seconds: float) -> Limits:
-        return Limits(int(seconds * PATIENCE) + ALLOWANCE, seconds * PATIENCE * 2 + 60)
-
     def _in_session(self, mutants: list[Mutant], directory: str) -> str:
         """Collect the tests once and try what can be tried so; where the outcome lies, or what went wrong."""
         plugin = _Plugin(self._files, mutants, self._jobs, self._progress)
@@ -94,7 +91,7 @@ class Campaign:
         if plugin.wrong or code != pytest.ExitCode.OK:
             return plugin.wrong or f"the tests cannot be collected: {code!r}"
         path = Path(directory).with_suffix(".outcome")
-        path.write_bytes(pickle.dumps((plugin.killers, plugin.seconds)))
+        path.write_bytes(pickle.dumps((plugin.killers, plugin.limits)))
         return str(path)
 
 
@@ -109,7 +106,7 @@ class _Plugin:
         self._reached: dict[str, Reach] = {}
         self._killing: dict[str, Counter[str]] = {}
         self.killers: dict[Key, str] = {}
-        self.seconds = 0.0
+        self.limits = Limits(0, 0.0)
         self.wrong = ""
 
     def pytest_configure(self) -> None:
@@ -137,7 +134,7 @@ class _Plugin:
         path = Path(outcome.killer)
         self._reached = pickle.loads(path.read_bytes())  # noqa: S301 - our own child's
         path.unlink()
-        self.seconds = sum(reach.seconds for reach in self._reached.values())
+        self.limits = _limits(self._reached.values())
 
     def _trace(self, _task: int, directory: str) -> str:
         failed, reached = self._tests.trace(self._files, directory)
@@ -148,15 +145,14 @@ class _Plugin:
         return str(path)
 
     def _try_all(self) -> None:
-        for outcome in run_all(iter(self._mutants), self._try, self._limits, self._jobs):
+        for outcome in run_all(iter(self._mutants), self._try, self._limits_for, self._jobs):
             self.killers[outcome.task.key] = outcome.killer
             self._killing.setdefault(outcome.task.where, Counter())[outcome.killer] += 1
             if len(self.killers) % 100 == 0:
                 os.write(self._progress, b"  %d tried\n" % len(self.killers))
 
-    def _limits(self, mutant: Mutant) -> Limits:
-        seconds = sum(self._reached[item.nodeid].seconds for item in self._items_for(mutant))
-        return Campaign._limits(seconds)
+    def _limits_for(self, mutant: Mutant) -> Limits:
+        return _limits(self._reached[item.nodeid] for item in self._items_for(mutant))
 
     def _items_for(self, mutant: Mutant) -> list[pytest.Item]:
         """Those that have killed others in the same function first, then the quick ones."""
@@ -169,3 +165,10 @@ class _Plugin:
         if not items or not self._tests.apply(mutant):
             return UNTRIED
         return self._tests.run(items, directory)
+
+
+def _limits(reached: Iterable[Reach]) -> Limits:
+    """How long tests that reach this may take under a mutant."""
+    found = list(reached)
+    seconds, clock = sum(reach.seconds for reach in found), sum(reach.clock for reach in found)
+    return Limits(int(seconds * PATIENCE) + ALLOWANCE, clock * PATIENCE + PAUSE)

@@ -39,6 +39,22 @@ GROUPS: Final[Mapping[str, Group]] = {
         ),
         ("tests/authority", "tests/attacks", "tests/harness/test_moved_rows.py"),
     ),
+    "verifiers": Group(
+        (
+            "capsvc/asgi/asking.py",
+            "capsvc/asgi/embedded.py",
+            "capsvc/asgi/follower.py",
+            "capsvc/asgi/prefix.py",
+            "capsvc/asgi/remote.py",
+        ),
+        (
+            "tests/asgi/test_asking.py",
+            "tests/asgi/test_follower.py",
+            "tests/asgi/test_remote.py",
+            "tests/asgi/test_same_decision.py",
+            "tests/asgi/test_trouble.py",
+        ),
+    ),
     "gateways": Group(
         (
             "capsvc/addresses.py",

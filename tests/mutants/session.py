@@ -61,6 +61,9 @@ class Reach:
     lines: frozenset[tuple[str, int]]
     """File, as code objects name it, and line."""
     seconds: float
+    """Of processor time."""
+    clock: float
+    """Seconds by the clock, which a test that waits takes without using the processor."""
 
 
 class _FirstFailure:
@@ -125,10 +128,11 @@ class Tests:
         reached: dict[str, Reach] = {}
         for item, following in zip(self.items, [*self.items[1:], None], strict=True):
             lines: set[tuple[str, int]] = set()
-            started = time.process_time()
+            started, clock = time.process_time(), time.monotonic()
             with _tracing(paths, lines):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            reached[item.nodeid] = Reach(frozenset(lines), time.process_time() - started)
+            took = time.process_time() - started
+            reached[item.nodeid] = Reach(frozenset(lines), took, time.monotonic() - clock)
         return watch.failed, reached
 
     def _be_quiet(self, directory: str) -> None:
@@ -179,4 +183,4 @@ def reaching(tests: Sequence[pytest.Item], reached: Mapping[str, Reach], mutant:
     path = str(ROOT / mutant.file)
     wanted = {(path, line) for line in mutant.lines}
     found = [item for item in tests if item.nodeid in reached and not wanted.isdisjoint(reached[item.nodeid].lines)]
-    return sorted(found, key=lambda item: reached[item.nodeid].seconds)
+    return sorted(found, key=lambda item: reached[item.nodeid].clock)
