@@ -117,12 +117,16 @@ class Denied(Exception):  # noqa: N818 - the contract's name
 
     ``.code`` is one of section 5's codes; ``.caveat`` the text of the caveat that is to blame, where one is (a
     third-party caveat by its location); ``.verdicts`` every caveat's verdict where an explanation was asked for.
+
+    ``.detail`` is a sentence on which value of the context is at fault, empty where there is none to name. It ends
+    ``str()``, and is for whoever made the context: who was only judged by it is told `sentence` of the code.
     """
 
-    def __init__(self, code: str, caveat: str | None = None) -> None:
-        super().__init__(sentence(code))
+    def __init__(self, code: str, caveat: str | None = None, detail: str = "") -> None:
+        super().__init__(f"{sentence(code)} {detail}" if detail else sentence(code))
         self.code = code
         self.caveat = caveat
+        self.detail = detail
         self.verdicts: tuple[Verdict, ...] = ()
 
 

@@ -23,7 +23,7 @@ import click
 from capsvc.cli.render import OutputError, escape
 from caveats import CaveatError
 
-__all__ = ["DONE", "INTERRUPTED", "REFUSED", "UNAVAILABLE", "USAGE", "Failure", "report"]
+__all__ = ["DONE", "INTERRUPTED", "REFUSED", "UNAVAILABLE", "USAGE", "Failure", "report", "tell"]
 
 DONE: Final = 0
 REFUSED: Final = 1
@@ -51,11 +51,16 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     exit_code, code, message = _outcome(error)
     if isinstance(error, OutputError | OSError):
         _drop_output()
-    line = escape(f"capsvc: {code}: {_without(arguments, ' '.join(message.split()))}")
+    tell(code, _without(arguments, " ".join(message.split())))
+    return exit_code
+
+
+def tell(code: str, message: str) -> None:
+    """Say on standard error what is wrong, in one line."""
+    line = escape(f"capsvc: {code}: {message}")
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nowhere to say it: the exit code still does
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
-    return exit_code
 
 
 def _outcome(error: BaseException) -> tuple[int, str, str]:

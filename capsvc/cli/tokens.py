@@ -10,7 +10,7 @@ import click
 
 from capsvc import wire
 from capsvc.cli.connect import Service, json_option, segment, service_options
-from capsvc.cli.exits import REFUSED, UNAVAILABLE
+from capsvc.cli.exits import REFUSED, UNAVAILABLE, tell
 from capsvc.cli.inputs import TOKEN_FILE, read_pairs, read_token
 from capsvc.cli.render import emit, emit_json, emit_list, emit_one, emit_rows, escape, field_lines
 from capsvc.client.messages import Answer, unreadable
@@ -41,6 +41,8 @@ def verify(
         emit_json(answer.value)
     else:
         emit("".join(f"{line}\n" for line in _decision_lines(answer.value, denied)))
+        if denied is not None and denied.detail:
+            tell(denied.code, str(denied))
     if denied is not None:
         raise click.exceptions.Exit(UNAVAILABLE if denied.code == "unavailable" else REFUSED)
 

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from capsvc.client.errors import ServiceError
 from capsvc.macaroon.encoding import printable
+from capsvc.wire import safe_message
 
 __all__ = [
     "ANSWER_OCTETS",
@@ -32,11 +33,9 @@ __all__ = [
 ]
 
 ANSWER_OCTETS: Final = 8 * 1024 * 1024  # a page of 200 token rows, each as large as its limits allow, fits twice
-MESSAGE_CHARACTERS: Final = 300
 CAVEAT_CHARACTERS: Final = 4 * 16_384  # a third party's location may fill a token, and each of its octets takes four
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
-_LONG_RUN: Final = re.compile(r"[A-Za-z0-9_~+/=-]{41,}")  # what could be a token: an id has 22 characters, a branch 43
 
 
 class Call(NamedTuple):
@@ -157,12 +156,6 @@ def _shown(caveat: object) -> str | None:
     if not isinstance(caveat, str) or len(caveat) > CAVEAT_CHARACTERS:
         return None
     return printable(caveat.encode("utf-8", "surrogatepass"))
-
-
-def safe_message(message: str) -> str:
-    """Somebody else's words: short, in plain characters, without what could be a token that they repeat."""
-    plain = printable(message.encode("utf-8", "surrogatepass")[: 4 * MESSAGE_CHARACTERS])
-    return _LONG_RUN.sub("...", plain)[:MESSAGE_CHARACTERS]
 
 
 def _json(status: int, octets: bytes) -> object:

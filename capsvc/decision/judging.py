@@ -131,7 +131,9 @@ def context_values(context: Context, reading: Reading, vocabulary: Vocabulary, n
     else:
         try:
             values = read_context(context, vocabulary)
-        except (ContextError, AttributeError):  # what is no mapping has no items
+        except ContextError as error:
+            raise Denied("context-invalid", detail=f"{error}.") from None
+        except AttributeError:  # what is no mapping has no items
             raise Denied("context-invalid") from None
     return {**values, **clock_values(int(now))} if reading.asks_clock else values
 

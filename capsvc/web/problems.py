@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from capsvc.errors import SENTENCES, STATUS, Denied
+from capsvc.errors import SENTENCES, STATUS, Denied, sentence
 from capsvc.web.answers import NO_STORE, Answer, Header
 from capsvc.wire import visible
 
@@ -60,8 +60,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 
 def of_denial(denied: Denied) -> Problem:
-    """A decision against the *credential*: 401, or 403 with the caveat that is to blame."""
-    return Problem(STATUS[denied.code], denied.code, str(denied), members=blamed(denied))
+    """A decision against the *credential*: 401, or 403 with the caveat that is to blame.
+
+    The context was not made by whoever presented it, so he does not learn which value of it is at fault.
+    """
+    return Problem(STATUS[denied.code], denied.code, sentence(denied.code), members=blamed(denied))
 
 
 def blamed(denied: Denied) -> Mapping[str, object]:

@@ -29,7 +29,7 @@ from capsvc.wire.reading import (
     read_revocation,
     read_token_row,
 )
-from capsvc.wire.texts import LONGEST_WAIT, instant_text, parse_instant, visible
+from capsvc.wire.texts import LONGEST_WAIT, instant_text, parse_instant, safe_message, visible
 from capsvc.wire.writing import (
     audience_object,
     bakery_key_object,
@@ -74,6 +74,7 @@ __all__ = [
     "read_token_row",
     "revocation_object",
     "revocation_request",
+    "safe_message",
     "token_row_object",
     "verify_request",
     "visible",

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from capsvc.errors import SENTENCES, Denied
+from capsvc.errors import SENTENCES, Denied, sentence
 from capsvc.grants import (
     Audience,
     BakeryKey,
@@ -19,7 +19,7 @@ from capsvc.grants import (
     TokenRow,
     Verdict,
 )
-from capsvc.wire.texts import JsonObject
+from capsvc.wire.texts import JsonObject, safe_message
 
 __all__ = [
     "read_audience",
@@ -62,7 +62,7 @@ def read_token_row(answer: object) -> TokenRow:
 
 
 def read_decision(answer: object) -> Grant:
-    """Verify's answer: the grant, or raises ``Denied`` with the answer's code, caveat and verdicts.
+    """Verify's answer: the grant, or raises ``Denied`` with the answer's code, caveat, detail and verdicts.
 
     Raises ``ValueError`` when the answer is neither; only a literal ``true`` allows.
     """
@@ -85,9 +85,14 @@ def _read_denial(fields: JsonObject, verdicts: list[Verdict]) -> Denied:
     denial = _read(fields, _Denial)
     if denial.code not in SENTENCES:
         raise ValueError("the answer is not of its shape: a code that nobody knows")
-    denied = Denied(denial.code, denial.caveat)
+    denied = Denied(denial.code, denial.caveat, _detail(denial))
     denied.verdicts = tuple(verdicts)
     return denied
+
+
+def _detail(denial: _Denial) -> str:
+    """What the message says beyond the code's own sentence; all of it where it is worded in another way."""
+    return safe_message(denial.message.removeprefix(sentence(denial.code))).strip()
 
 
 class _Verdict(msgspec.Struct, frozen=True, rename={"source": "from"}):

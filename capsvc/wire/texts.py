@@ -6,13 +6,16 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["LONGEST_WAIT", "JsonObject", "instant_text", "parse_instant", "visible"]
+__all__ = ["LONGEST_WAIT", "JsonObject", "instant_text", "parse_instant", "safe_message", "visible"]
 
 JsonObject = dict[str, Any]
 
 LONGEST_WAIT: Final = 30.0
 """Seconds for which the service holds an answer of its feed back at most."""
 
+MESSAGE_CHARACTERS: Final = 300
+
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9_~+/=-]{41,}")  # what could be a token: an id has 22 characters, a branch 43
 _INSTANT: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
 
@@ -45,3 +48,9 @@ def visible(text: str | bytes) -> str:
             return text
         text = text.encode("utf-8", "surrogatepass")
     return "".join(chr(octet) if 0x20 <= octet <= 0x7E else f"\\x{octet:02x}" for octet in text)
+
+
+def safe_message(message: str) -> str:
+    """Somebody else's words: short, in plain characters, without what could be a token that they repeat."""
+    plain = visible(message.encode("utf-8", "surrogatepass")[: 4 * MESSAGE_CHARACTERS])
+    return _LONG_RUN.sub("...", plain)[:MESSAGE_CHARACTERS]

@@ -84,6 +84,7 @@ def test_a_fact_that_a_request_claims_says_nothing_of_a_restriction(office: Any)
     with pytest.raises(Denied) as denied:
         office.authority.authorize(token, audience="default", context={"sub": "bob", "action": 1}, explain=True)
     assert denied.value.code == "context-invalid"
+    assert denied.value.detail == "'sub': the service supplies it, never a request."
     assert {verdict.caveat: verdict.verdict for verdict in denied.value.verdicts if " = b" in verdict.caveat} == {
         "sub = bob": "caveat-refused"
     }

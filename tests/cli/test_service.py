@@ -138,8 +138,32 @@ def test_context_is_typed_by_the_service(ask: Ask, context: list[str], code: str
     if code is None:
         assert outcome.done().startswith("allowed\n")
     else:
-        assert (outcome.code, outcome.err) == (1, "")
-        assert outcome.out.splitlines()[0] == f"denied: {code}"
+        assert (outcome.code, outcome.out.splitlines()[0]) == (1, f"denied: {code}")
+        assert outcome.err.startswith("capsvc: context-invalid: ") == (code == "context-invalid")
+
+
+@pytest.mark.parametrize(
+    ("pair", "why"),
+    [
+        ("floor=x", "'floor': it is given as a whole number."),
+        ("colour=red", "'colour': no such attribute is declared."),
+        ("sub=alice", "'sub': the service supplies it, never a request."),
+        (
+            "path=a",
+            "'path': a path begins with / and holds RFC 3986's path characters and upper-case %XX escapes alone.",
+        ),
+        ("n" * 41 + "=x", "(a name of another kind): no such attribute is declared."),
+    ],
+)
+def test_verify_says_which_value_is_at_fault(ask: Ask, pair: str, why: str) -> None:
+    """In text on standard error, so that standard output has its two lines alone; in JSON in the message."""
+    token = _mint(ask, "--caveat", "floor = 1")
+    message = f"The request's context is not well formed. {why}"
+    told = ask("verify", "--context", pair, stdin=token)
+    assert (told.code, told.out) == (1, "denied: context-invalid\n")
+    assert told.err == f"capsvc: context-invalid: {message}\n"
+    told = ask("verify", "--context", pair, "--json", stdin=token)
+    assert (told.code, json.loads(told.out)["message"], told.err) == (1, message, "")
 
 
 @pytest.mark.parametrize(

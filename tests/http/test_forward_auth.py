@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import pytest
 from pymacaroons import Macaroon
 
-from capsvc.errors import STATUS, Denied
+from capsvc.errors import SENTENCES, STATUS, Denied
 from capsvc.token import Token
 
 from .conftest import Answer, Api, Header, Party
@@ -263,7 +263,9 @@ def test_targets_that_are_not_clear(gate: Api, target: str) -> None:
     token = mint(gate)
     assert allowed(ask(gate, token, Uri="/photos/" + "a" * 2000))
     for suffix in ("", "?x=1"):
-        assert ask(gate, token, Uri=(target + suffix).encode("latin-1")).outcome == (403, "context-invalid")
+        answer = ask(gate, token, Uri=(target + suffix).encode("latin-1"))
+        assert answer.outcome == (403, "context-invalid")
+        assert answer.json["detail"] == SENTENCES["context-invalid"], "the context is the gateway's, not the caller's"
 
 
 @pytest.mark.parametrize("method", ["", "GET POST", "GET,POST", "G\xcbT", "GET\x00", "-GET", "A" * 129])

@@ -1,14 +1,16 @@
 """POST /v1/verify and its batch: decisions in the body."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
-from capsvc.errors import SENTENCES
+from capsvc.errors import SENTENCES, Denied
 from capsvc.macaroon.chain import extend
 from capsvc.macaroon.decode import RawCaveat, decode, encode
 from capsvc.token import Token
+from capsvc.wire import read_decision
 
 from .conftest import Api
 
@@ -87,6 +89,33 @@ def test_codes_of_caveats_and_contexts(shared: Api, caveat: str, context: dict[s
     answer = shared.verify(narrowed(minted, caveat), context=context)
     assert (answer["allowed"], answer["code"]) == (False, code)
     assert shared.verify(minted["token"])["allowed"] is True
+
+
+CONTEXT_SENTENCE = SENTENCES["context-invalid"]
+
+
+@pytest.mark.parametrize(
+    ("context", "why"),
+    [
+        ({"floor": "x"}, "'floor': it is given as a whole number."),
+        ({"colour": "red"}, "'colour': no such attribute is declared."),
+        ({"floor": 1, "sub": "alice"}, "'sub': the service supplies it, never a request."),
+        ({"plan": "gold"}, "'plan': the word is one of a closed set, and this is none of them."),
+        ({"x\u202e\n": 1}, r"'x\u202e\n': no such attribute is declared."),
+        ({"A" * 41: 1}, "(a name of another kind): no such attribute is declared."),
+    ],
+)
+def test_the_value_at_fault_is_named(shared: Api, context: dict[str, Any], why: str) -> None:
+    """To whoever sent the context, in the message: which value it is and what would be right, never what it was."""
+    token = shared.mint()["token"]
+    denied = {"allowed": False, "code": "context-invalid", "message": f"{CONTEXT_SENTENCE} {why}", "caveat": None}
+    assert shared.verify(token, context=context) == denied
+    asked = {"token": token, "audience": "default", "context": context}
+    assert shared.post("/v1/verify/batch", {"requests": [asked, asked]}).json["results"] == [denied, denied]
+    assert shared.verify(token, context=context, explain=True)["message"] == denied["message"]
+    with pytest.raises(Denied, match=re.escape(why)) as caught:
+        read_decision(denied)
+    assert (str(caught.value), caught.value.detail) == (denied["message"], why)
 
 
 def test_codes_of_tokens(api: Api) -> None:

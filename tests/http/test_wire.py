@@ -85,11 +85,35 @@ def test_denials_go_both_ways() -> None:
     assert body["message"] == SENTENCES["caveat-refused"]
     with pytest.raises(Denied) as caught:
         wire.read_decision(body)
+    assert (str(caught.value), caught.value.detail) == (SENTENCES["caveat-refused"], "")
     assert (caught.value.code, caught.value.caveat, caught.value.verdicts) == (
         "caveat-refused",
         "a = b",
         denied.verdicts,
     )
+
+
+SENTENCE = SENTENCES["context-invalid"]
+
+
+@pytest.mark.parametrize(
+    ("message", "detail"),
+    [
+        (SENTENCE, ""),
+        (f"{SENTENCE} 'floor': no.", "'floor': no."),
+        ("", ""),
+        ("it is of a later version", "it is of a later version"),
+        (f"{SENTENCE} \x1b[2Jé\n\ud800", r"\x1b[2J\xc3\xa9\x0a\xed\xa0\x80"),
+        (f"{SENTENCE} the token {'A' * 80}", "the token ..."),
+        (f"{SENTENCE} {'no ' * 10_000}", ("no " * 100)[:299].strip()),
+    ],
+)
+def test_what_a_message_says_beyond_its_code(message: str, detail: str) -> None:
+    """Somebody else's words are kept, in plain characters, bounded, without what could be a token."""
+    with pytest.raises(Denied) as caught:
+        wire.read_decision({"allowed": False, "code": "context-invalid", "message": message, "caveat": None})
+    assert caught.value.detail == detail
+    assert str(caught.value) == f"{SENTENCE} {detail}".strip()
 
 
 @pytest.mark.parametrize(
