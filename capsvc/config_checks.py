@@ -19,6 +19,7 @@ from caveats import DeclarationError, Vocabulary
 __all__ = ["CHECKS", "SQLITE", "WrongValueError"]
 
 SQLITE: Final = "sqlite:///"
+ADMINISTRATORS: Final = "capsvc"
 WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+~-]{0,127}")
 METHOD: Final = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
 HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -111,6 +112,13 @@ def _word(value: object) -> str:
     return value
 
 
+def _audience(value: object) -> str:
+    audience = _word(value)
+    if audience == ADMINISTRATORS:
+        raise WrongValueError("must not be the administrators' own: a gateway would let their credentials through")
+    return audience
+
+
 def _actions(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise WrongValueError("must be a table of methods and their actions")
@@ -149,7 +157,7 @@ CHECKS: Final[Mapping[str, Callable[[object], object]]] = MappingProxyType(
         "revocation_max_lag": _seconds,
         "trusted_proxies": _proxies,
         "metrics_open": _boolean,
-        "forward_auth_audience": _word,
+        "forward_auth_audience": _audience,
         "forward_auth_actions": _actions,
         "attributes": _attributes,
     }

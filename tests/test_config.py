@@ -188,6 +188,7 @@ def test_attributes_and_gateway_settings_come_from_the_file(tmp_path: Path) -> N
         ("database_url = 'sqlite:///x?mode=ro'\n", "database_url in"),
         ("master_key_file = ''\n", "master_key_file in"),
         ("forward_auth_audience = 'two words'\n", "forward_auth_audience in"),
+        ("forward_auth_audience = 'capsvc'\n", "forward_auth_audience in .*: must not be the administrators' own"),
         ("forward_auth_actions = {get = 'read'}\n", "forward_auth_actions in"),
         ("forward_auth_actions = {GET = 'a b'}\n", "forward_auth_actions in"),
         ("forward_auth_actions = 'GET'\n", "forward_auth_actions in"),

@@ -7,6 +7,7 @@ it holds the sockets and keeps the workers running (`capsvc.http.workers`).
 from __future__ import annotations
 
 import ipaddress
+import logging
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
@@ -21,6 +22,8 @@ from capsvc.http.upkeep import keep_admin_token, kept_up, locked, published
 from capsvc.http.workers import Workers
 
 __all__ = ["check", "run"]
+
+logger = logging.getLogger("capsvc.serve")
 
 
 def run(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -37,6 +40,7 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             authority.check_clock()
             held.enter_context(locked(settings.data_dir))
             keep_admin_token(authority, settings.data_dir)
+            _look_for_audience(authority, settings.forward_auth_audience)
         sockets = bind(settings.host, settings.port)
         for item in sockets:
             held.enter_context(item)
@@ -79,6 +83,16 @@ def check(settings: Settings) -> None:
             raise SettingsError(
                 "ssl_certfile, ssl_keyfile: must be a readable PEM certificate and its key, without a password"
             ) from None
+
+
+def _look_for_audience(authority: Authority, name: str | None) -> None:
+    """Say so if gateways ask for an audience that does not exist: that stops no start, for it may be added later."""
+    if name is not None and authority.audience(name) is None:
+        logger.warning(
+            "forward_auth_audience: there is no audience %s yet; every request of a gateway is refused until "
+            "'capsvc audiences add' makes it",
+            name,
+        )
 
 
 def _is_loopback(host: str) -> bool:

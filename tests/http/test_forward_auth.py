@@ -186,13 +186,35 @@ def test_nobody_is_trusted_by_default(shared: Api) -> None:
     assert ask(shared, token).outcome == (403, "forbidden")
 
 
+def test_who_is_not_trusted_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """So that whoever set up a gateway learns which address is missing; nobody can fill the log so."""
+    opened = Api(tmp_path / "data", trusted_proxies=["127.0.0.1"])
+    peers = [None, ("192.0.2.7", 5), ("192.0.2.7", 6), ("x\n" * 50, 1), *[(f"10.0.0.{n}", 1) for n in range(100)]]
+    try:
+        assert ask(opened, None).code == "credential-missing"
+        for peer in peers:
+            opened.peer = peer
+            answer = ask(opened, None, For="198.51.100.1")
+            assert answer.outcome == (403, "forbidden")
+            assert "trusted_proxies" not in answer.body.decode()
+    finally:
+        opened.close()
+    lines = [record.getMessage() for record in caplog.records if record.name == "capsvc.http"]
+    assert lines[:3] == [
+        f"forward-auth was refused to {who}, which is not among trusted_proxies"
+        for who in ("a socket without an address", "192.0.2.7", r"x\x0a" * 32)
+    ]
+    assert len(lines) == 32
+
+
 @pytest.mark.parametrize("name", TOLD)
 def test_each_header_exactly_once(gate: Api, name: str) -> None:
     """Absent or twice, be they the same, is refused; other spellings are read neither in its place nor beside it."""
     token = mint(gate, "path = /photos/1", "method = GET", "host = app.example.org", "ip in 192.0.2.0/24")
     assert allowed(ask(gate, token))
     absent = ask(gate, token, **{name: None})
-    assert (*absent.outcome, absent.json["detail"]) == (403, "forbidden", f"X-Forwarded-{name} is there exactly once.")
+    why = f"X-Forwarded-{name} has to be there exactly once."
+    assert (*absent.outcome, absent.json["detail"]) == (403, "forbidden", why)
     for spelling in (
         f"X_Forwarded_{name}",
         f"X-Forwarded_{name}",

@@ -267,6 +267,26 @@ def test_wrong_usage(capsvc: Run, arguments: list[str]) -> None:
     assert_stopped(capsvc(*arguments), 2, "usage")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gateways_audience_that_is_not_there(serve: Serve, data: Path, workers: int) -> None:
+    """It may be added later, so it stops no start; one line says so, however many workers there are."""
+    (data / "capsvc.toml").write_text("forward_auth_audience = 'photos'\n")
+    service = serve("--workers", workers, data_dir=data)
+    status, _, _ = service.ask("POST", "/v1/audiences", {"name": "photos"})
+    (line,) = [line for line in service.err().splitlines() if "photos" in line]
+    assert (status, " WARNING forward_auth_audience: there is no audience photos yet; " in line) == (201, True)
+    service.end()
+    service = serve("--workers", workers, data_dir=data)
+    assert "forward_auth_audience" not in service.err()
+
+
+def test_administrators_credentials_are_no_gateways(capsvc: Run, data: Path) -> None:
+    """Their audience cannot be the one of a gateway's requests."""
+    (data / "capsvc.toml").write_text("forward_auth_audience = 'capsvc'\n")
+    ended = capsvc("serve", "--data-dir", data, "--port", 0)
+    assert_stopped(ended, 2, "settings", "forward_auth_audience", "capsvc.toml", "administrators")
+
+
 def test_lax_files_are_made_private(capsvc: Run, data: Path) -> None:
     """All but the master key, which somebody may have read already."""
     for name in ("capsvc.db", "admin.token"):
