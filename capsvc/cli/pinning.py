@@ -41,7 +41,8 @@ def read_location(url: str) -> Origin:
         raise Failure(
             USAGE,
             "usage",
-            "a discharger's address is an https URL, or an http one of this machine, of host, port and path, without =",
+            "a discharger's address is an https URL, or an http one of this machine: host, port and path alone, and"
+            " no equals sign in it",
         ) from None
 
 

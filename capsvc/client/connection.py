@@ -112,7 +112,7 @@ def _checked(credential: str) -> str:
     if len(text) > CREDENTIAL_OCTETS:
         raise TokenError("too-large", "the credential is larger than a bundle may be")
     if not _CREDENTIAL.fullmatch(text):
-        raise TokenError("malformed", "the credential is not a token or bundle")
+        raise TokenError("malformed", "the credential is not a token or bundle (the text, not the name of a file)")
     return text
 
 

@@ -132,7 +132,7 @@ class _Gathering:
             return (yield from self._log_in(self._agents, name, known, offered.login))
         if offered.visit is not None and offered.wait is not None and self._visits:
             return (yield from _visit(known, offered))
-        raise DischargeError(_UNAUTHORIZED, "interaction-required", known.location, _missing(offered))
+        raise DischargeError(_UNAUTHORIZED, "interaction-required", known.location, _missing(offered, self._agents))
 
     def _log_in(self, agents: Agents, name: str, known: Known, login: object) -> Steps[Proof]:
         url = _own_url(known, login)
@@ -176,10 +176,12 @@ def _check_key(known: Known, wanted: _Wanted) -> None:
         raise DischargeError(None, "key-changed", known.location, message)
 
 
-def _missing(offered: Interaction) -> str:
+def _missing(offered: Interaction, agents: Agents | None) -> str:
     wants = []
-    if offered.login is not None:
-        wants.append("an agent's key, and there is none for it")
+    if offered.login is not None and agents is None:
+        wants.append("an agent's key (name the agent's file: --agent-file, in Python agent=)")
+    elif offered.login is not None:
+        wants.append("an agent's key (no url in the agent's file is this address)")
     if offered.visit is not None and offered.wait is not None:
         wants.append("a person at a browser, and there is nobody")
     return f"it wants {' or '.join(wants) or 'an interaction of a kind that is not known here'}"

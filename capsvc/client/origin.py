@@ -40,8 +40,11 @@ def read_origin(url: str) -> Origin:
     Raises:
         ValueError: for what is no ``https`` address nor an ``http`` one of this machine. The message does not repeat
             it, for it may hold a password.
+        TypeError: for what is no text: None, where a variable was not set.
 
     """
+    if not isinstance(url, str):
+        raise TypeError("the service's address is text")
     if len(url) > URL_OCTETS or not _PLAIN.fullmatch(url):
         raise ValueError("the service's address is not a URL")
     try:

@@ -78,5 +78,5 @@ def _only_token(body: bytes, query: bytes) -> str:
     in_address = [value for name, value in read_pairs(query) if name == "token"]
     given = [value for name, value in read_pairs(body) if name == "token"]
     if len(given) != 1 or not given[0] or in_address:
-        raise Problem(400, "bad-request", "The form has the field token exactly once, and no address has it.")
+        raise Problem(400, "bad-request", "The field token has to be in the form exactly once, and not in the address.")
     return given[0]

@@ -231,6 +231,7 @@ def test_addresses_that_are_not_asked(ask: Ask, url: str) -> None:
     """https, or http on this machine; nothing but host, port and path. Exit 2, and the address is not repeated."""
     line = ask("dischargers", "add", url, "--name", "x", "--yes").refused(2, "usage")
     assert "https" in line
+    assert line.rstrip().endswith("and no equals sign in it")
     assert "secret" not in line
 
 

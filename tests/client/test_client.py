@@ -448,6 +448,21 @@ def test_credentials_that_are_no_text(kind: Any, credential: object) -> None:
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("url", [None, URL.encode(), 8700, [URL]])
+def test_addresses_that_are_no_text(kind: Any, url: object) -> None:
+    """None, as of a variable that was not set, is told apart from an address that is wrong."""
+    with pytest.raises(TypeError, match=r"^the service's address is text$"):
+        kind(url, CREDENTIAL)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_the_name_of_a_file_is_no_credential(kind: type[Client | AsyncClient]) -> None:
+    """The likeliest mistake is named."""
+    with pytest.raises(TokenError, match=r"is not a token or bundle \(the text, not the name of a file\)"):
+        kind(URL, "capsvc-data/admin.token")
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_addresses_that_get_no_credential(kind: type[Client | AsyncClient]) -> None:
     """A client for plain http to another machine cannot be made; for this machine it can."""
     with pytest.raises(ValueError, match="https"):

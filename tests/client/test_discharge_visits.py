@@ -270,8 +270,10 @@ def test_the_agent_comes_before_the_person() -> None:
     world, _, token = desk("agent")
     error = refused(token, world, agents=stranger)
     assert (error.code, paths(world)) == ("interaction-required", ["/discharge"])
-    assert "agent" in str(error)
-    assert refused(token, world, agents=None).code == "interaction-required"
+    assert "no url in the agent's file is this address" in str(error)
+    error = refused(token, world, agents=None)
+    assert error.code == "interaction-required"
+    assert "--agent-file" in str(error)
 
 
 def test_one_key_and_name_for_all() -> None:

@@ -186,6 +186,10 @@ def test_presented_invalid_request(shared: Api, body: bytes, query: str) -> None
     assert set(answer.json) == {"error", "error_description", "code"}
     assert (answer.json["error"], answer.code) == ("invalid_request", "bad-request")
     assert not set(answer.json["error_description"]) & set('"\\')
+    if len(body) < 100 and b"\xff" not in body and b"%ff" not in body:
+        assert answer.json["error_description"] == (
+            "The field token has to be in the form exactly once, and not in the address."
+        )
 
 
 def test_presented_other_errors(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
