@@ -162,6 +162,7 @@ class Clone:
         self.env = {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "CAPSVC_PORT": "0"}
         self.terminal = Terminal(where, self.env)
         self._servers: list[subprocess.Popen[bytes]] = []
+        self._serving_now: dict[str, subprocess.Popen[bytes]] = {}
         with ExitStack() as stack:
             free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
             self._ports = {port: str(one.getsockname()[1]) for port, one in zip(PORTS, free, strict=True)}
@@ -184,12 +185,22 @@ class Clone:
                 start_new_session=True,
             )
         self._servers.append(server)
+        self._serving_now[text] = server
         deadline = time.monotonic() + PATIENCE
         while not any(self._here(until) in text and text.endswith("\n") for text in (out.read_text(), err.read_text())):
             assert server.poll() is None, err.read_text()
             assert time.monotonic() < deadline, "nothing answers"
             time.sleep(0.05)
         return out.read_text()
+
+    def serve_again(self, text: str, until: str) -> str:
+        """Type ^C where a block serves, wait until it is gone, and run it again."""
+        self._end(self._serving_now[text])
+        return self.serve(text, until)
+
+    def address(self) -> str:
+        """Where the authority answers."""
+        return (self.where / "capsvc-data" / "serve.url").read_text().strip()
 
     def _serving(self, text: str) -> str:
         """The block; a discharger's port is an option where it is not said."""
@@ -221,9 +232,12 @@ class Clone:
     def interrupt(self) -> None:
         """Type ^C where something serves, what was started last first, and wait until it is gone."""
         for server in reversed(self._servers):
-            if server.poll() is None:
-                os.killpg(server.pid, signal.SIGINT)
-                server.wait(PATIENCE)
+            self._end(server)
+
+    def _end(self, server: subprocess.Popen[bytes]) -> None:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGINT)
+            server.wait(PATIENCE)
 
     def close(self) -> None:
         """End whatever was started."""

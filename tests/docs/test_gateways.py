@@ -34,7 +34,7 @@ def authority(readme: Readme, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (settings,) = [block.text for block in readme.of("toml") if "trusted_proxies" in block.text]
     (data / "capsvc.toml").write_text(settings)
     service = Service(data)
-    assert service.ask("POST", "/v1/audiences", {"name": "photos"})[0] == 201
+    assert service.ask("POST", "/v1/audiences", {"name": "site"})[0] == 201
     yield service
     service.clear_away()
 
@@ -51,7 +51,7 @@ def test_a_static_site(readme: Readme, authority: Service, tmp_path: Path, name:
     (block,) = readme.of(name)
     gateway = Gateway(name, tmp_path / "run", places, block.text)
     try:
-        token = authority.mint(audience="photos", caveats=["action = read"])
+        token = authority.mint(audience="site", caveats=["action = read"])
         oslo = str(Token.parse(token).attenuate("path = /files/oslo.txt"))
         assert gateway.ask("/files/oslo.txt").status == 401
         answer = gateway.ask("/files/oslo.txt", token=oslo)
@@ -63,3 +63,20 @@ def test_a_static_site(readme: Readme, authority: Service, tmp_path: Path, name:
         assert gateway.ask("/files/oslo.txt", token=oslo).status == 401
     finally:
         gateway.close()
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_an_authority_that_is_down(readme: Readme, tmp_path: Path, name: str) -> None:
+    """Each gateway says so with the status that the README names."""
+    gateway = Gateway(name, tmp_path / "run", Places(free_port(), free_port(), tmp_path))
+    try:
+        status = gateway.ask("/files/oslo.txt", token="AgEE").status
+    finally:
+        gateway.close()
+    assert status == {"nginx": 500, "caddy": 502}[name]
+    text = " ".join(readme.section("Protect an API").split())
+    said = {
+        "nginx": "of 503, and of an authority that is down, it makes 500",
+        "caddy": "Caddy passes on what the authority answers, 503 too, and says 502 when it is down",
+    }
+    assert said[name] in text
