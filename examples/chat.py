@@ -4,7 +4,7 @@ r"""A chat over WebSocket. Whoever's token expires, or is revoked, is out of the
     capsvc attenuate --caveat 'action in revocations:read,tokens:verify' --caveat 'for.audience = chat' \
         capsvc-data/admin.token > chat.credential
     CHAT_CREDENTIAL=chat.credential CAPSVC_URL=$(cat capsvc-data/serve.url) \
-        uvicorn --app-dir examples --factory chat:create_service --port 8710
+        uvicorn --app-dir examples --no-proxy-headers --factory chat:create_service --port 8711
 
 A token for the chat, and one made of it that is good for one room:
 
@@ -65,3 +65,7 @@ def create_service(verifier: Verifier | None = None) -> Starlette:
 def _prefix() -> Verifier:
     credential = Path(os.environ["CHAT_CREDENTIAL"]).read_text(encoding="ascii").strip()
     return PrefixVerifier(os.environ["CAPSVC_URL"], credential)
+
+
+if __name__ == "__main__":
+    print(__doc__)  # it is served, as that says

@@ -4,8 +4,8 @@ r"""An edge: it decides by itself, in its own process, what one authority has co
     capsvc attenuate --caveat 'action in revocations:read,tokens:verify' --caveat 'for.audience = maps' \
         capsvc-data/admin.token > maps.credential
     export MAPS_CREDENTIAL=maps.credential CAPSVC_URL=$(cat capsvc-data/serve.url)
-    uvicorn --app-dir examples --factory edge:create_edge --port 8710 &
-    uvicorn --app-dir examples --factory edge:create_edge --port 8711 &
+    uvicorn --app-dir examples --no-proxy-headers --factory edge:create_edge --port 8712 &
+    uvicorn --app-dir examples --no-proxy-headers --factory edge:create_edge --port 8713 &
 
 Each of the two asks the authority once about a token that is new to it. From then on it needs nobody to decide about
 that token, and about whatever is narrowed from it, for five minutes: it has no key that could mint. Both hear of a
@@ -53,3 +53,7 @@ def create_edge() -> Starlette:
     )
     app.add_middleware(CapsvcMiddleware, verifier=verifier, audience=AUDIENCE)
     return app
+
+
+if __name__ == "__main__":
+    print(__doc__)  # it is served, as that says

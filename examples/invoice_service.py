@@ -4,7 +4,7 @@ r"""A service that protects invoices: it asks capsvc, for every request, whether
     capsvc attenuate --caveat 'action in tokens:verify' --caveat 'for.audience = invoices' \
         capsvc-data/admin.token > invoices.credential
     INVOICES_CREDENTIAL=invoices.credential CAPSVC_URL=$(cat capsvc-data/serve.url) \
-        uvicorn --app-dir examples --factory invoice_service:create_service
+        uvicorn --app-dir examples --no-proxy-headers --factory invoice_service:create_service --port 8715
 
 The service's own credential is good for one thing, and for one audience. What the authority judges is what was asked
 for: the method, and the path as it was sent, before any server has tidied it up. This is what it takes by hand, in any
@@ -28,6 +28,14 @@ from starlette.routing import Route
 
 AUDIENCE = "invoices"
 ACTIONS = {"GET": "read", "HEAD": "read", "PUT": "write"}
+OTHER_REQUESTS = {  # a good token, for other requests than this; by any other code the token itself is no good
+    "caveat-malformed",
+    "caveat-refused",
+    "caveat-unknown",
+    "context-invalid",
+    "context-missing",
+    "fact-conflict",
+}
 
 
 class Gate:
@@ -59,8 +67,17 @@ class Gate:
         except (httpx.HTTPError, ValueError):  # no decision is no admission
             raise HTTPException(503, "the authority does not answer") from None
         if decision.get("allowed") is not True:
-            raise HTTPException(403, decision.get("code"))
+            raise _refused(decision.get("code"))
         return dict(decision)
+
+
+def _refused(code: str) -> HTTPException:
+    """The answer to a token that was denied."""
+    if code == "unavailable":
+        return HTTPException(503, code)
+    if code in OTHER_REQUESTS:
+        return HTTPException(403, code)
+    return HTTPException(401, code, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
 def _bearer(request: Request) -> str:
@@ -91,3 +108,7 @@ def create_service(url: str | None = None, credential: str | None = None) -> Sta
         await gate.close()
 
     return Starlette(routes=[Route("/invoices/{number:int}", invoice, methods=list(ACTIONS))], lifespan=lifespan)
+
+
+if __name__ == "__main__":
+    print(__doc__)  # it is served, as that says

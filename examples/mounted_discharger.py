@@ -1,13 +1,13 @@
 r"""A discharger inside of an application that is there already: a token that is good as long as a ticket is open.
 
     capsvc keygen tickets.key
-    TICKETS_KEY=tickets.key TICKETS_TRUST=$(capsvc bakery-keys list | cut -f1) \
-        uvicorn --app-dir examples --factory mounted_discharger:create_app --port 8702
+    export TICKETS_KEY=tickets.key TICKETS_TRUST=$(capsvc bakery-keys list | awk '$2 == "active" { print $1 }')
+    uvicorn --app-dir examples --no-proxy-headers --factory mounted_discharger:create_app --port 8718
 
-    capsvc dischargers add http://127.0.0.1:8702/third-party --name tickets
-    capsvc mint --ttl 8h --third-party http://127.0.0.1:8702/third-party='ticket-is-open 41' > ticket-41.token
+    capsvc dischargers add http://127.0.0.1:8718/third-party --name tickets
+    capsvc mint --ttl 8h --third-party http://127.0.0.1:8718/third-party='ticket-is-open 41' > ticket-41.token
     capsvc discharge ticket-41.token | capsvc verify
-    curl -X PUT 'http://127.0.0.1:8702/tickets/41?open=false'
+    curl -X PUT 'http://127.0.0.1:8718/tickets/41?open=false'
     capsvc discharge ticket-41.token
 
 Whoever mends ticket 41 gets such a token. Each discharge lasts for a minute, so that the token is worth nothing a
@@ -23,7 +23,7 @@ from starlette.requests import Request
 
 from capsvc.discharge import Declared, Interaction, KeyPair, Refused, create_discharger, read_key_file
 
-LOCATION = "http://127.0.0.1:8702/third-party"
+LOCATION = "http://127.0.0.1:8718/third-party"
 CONDITION = "ticket-is-open "
 
 
@@ -65,3 +65,7 @@ def create_app(key: KeyPair | None = None, trust: str | None = None, location: s
         return {"open": open}
 
     return app
+
+
+if __name__ == "__main__":
+    print(__doc__)  # it is served, as that says

@@ -4,7 +4,7 @@ r"""A newsroom in FastAPI. Its three roles, editor, writer and reader, are one t
     capsvc attenuate --caveat 'action in tokens:verify' --caveat 'for.audience = newsroom' \
         capsvc-data/admin.token > newsroom.credential
     NEWSROOM_CREDENTIAL=newsroom.credential CAPSVC_URL=$(cat capsvc-data/serve.url) \
-        uvicorn --app-dir examples --factory newsroom:create_service --port 8710
+        uvicorn --app-dir examples --no-proxy-headers --factory newsroom:create_service --port 8710
 
 An editor's token is minted. She makes those of her writers and readers by herself, for the day or for a desk:
 
@@ -64,3 +64,7 @@ def _found(articles: dict[tuple[str, str], str], desk: str, title: str) -> str:
 def _remote() -> Verifier:
     credential = Path(os.environ["NEWSROOM_CREDENTIAL"]).read_text(encoding="ascii").strip()
     return RemoteVerifier(os.environ["CAPSVC_URL"], credential)
+
+
+if __name__ == "__main__":
+    print(__doc__)  # it is served, as that says

@@ -3,8 +3,9 @@ r"""A resource server that knows OAuth alone: authlib's own protector, and the a
     capsvc audiences add books
     capsvc attenuate --caveat 'action in tokens:verify' --caveat 'for.audience = books' \
         capsvc-data/admin.token > books.credential
+    pip install authlib
     BOOKS_CREDENTIAL=books.credential CAPSVC_URL=$(cat capsvc-data/serve.url) \
-        uvicorn --app-dir examples --factory oauth_service:create_service --port 8710
+        uvicorn --app-dir examples --no-proxy-headers --factory oauth_service:create_service --port 8714
 
 A token's caveats on `action` are its scopes. To authlib a token that has none has no scope at all, so every token for
 such a service is minted with its actions; whoever holds it can take some of them away:
@@ -92,3 +93,7 @@ def create_service(url: str | None = None, credential: str | None = None) -> Sta
         lifespan=lifespan,
         exception_handlers={OAuth2Error: refused, httpx.HTTPError: undecided},
     )
+
+
+if __name__ == "__main__":
+    print(__doc__)  # it is served, as that says

@@ -1,6 +1,6 @@
 """Look at your photos: the client of `photo_service.py`, which needs a person once in a while.
 
-    CAPSVC_URL=$(cat capsvc-data/serve.url) python examples/photo_client.py photos.token http://127.0.0.1:8710
+    CAPSVC_URL=$(cat capsvc-data/serve.url) python examples/photo_client.py albums.token http://127.0.0.1:8716
 
 It shows the address at which somebody has to log in and consent, and waits. What comes of it is kept in memory and is
 good for five minutes: the second request needs nobody. Which dischargers may be asked is the authority's word, at its

@@ -4,22 +4,22 @@ Who can log in is known to a discharger, which also shows the pages; no code is 
 
     capsvc keygen login.key
     capsvc discharger passwd users alice
-    capsvc discharger serve --checker session --users users --key login.key \
-        --trust "photos:$(capsvc bakery-keys list | cut -f1)"
+    TRUST=$(capsvc bakery-keys list | awk '$2 == "active" { print $1 }')
+    capsvc discharger serve --checker session --users users --key login.key --trust "photos:$TRUST" --port 8717
 
 The authority learns of it, and mints one token for everybody, which is worth nothing without a login:
 
-    capsvc dischargers add http://127.0.0.1:8701 --name login
-    capsvc audiences add photos
-    capsvc mint --audience photos --ttl 7d \
-        --third-party 'http://127.0.0.1:8701=need-declared username is-authenticated-user' > photos.token
+    capsvc dischargers add http://127.0.0.1:8717 --name login
+    capsvc audiences add albums
+    capsvc mint --audience albums --ttl 7d \
+        --third-party 'http://127.0.0.1:8717=need-declared username is-authenticated-user' > albums.token
 
 The service has a credential to ask with, and no other secret:
 
-    capsvc attenuate --caveat 'action in tokens:verify' --caveat 'for.audience = photos' \
-        capsvc-data/admin.token > photos.credential
-    PHOTOS_CREDENTIAL=photos.credential CAPSVC_URL=$(cat capsvc-data/serve.url) \
-        uvicorn --app-dir examples --factory photo_service:create_service --port 8710
+    capsvc attenuate --caveat 'action in tokens:verify' --caveat 'for.audience = albums' \
+        capsvc-data/admin.token > albums.credential
+    PHOTOS_CREDENTIAL=albums.credential CAPSVC_URL=$(cat capsvc-data/serve.url) \
+        uvicorn --app-dir examples --no-proxy-headers --factory photo_service:create_service --port 8716
 
 `photo_client.py` is the program that a person looks at his photos with.
 """
@@ -37,7 +37,7 @@ from starlette.routing import Route
 
 from capsvc.asgi import CapsvcMiddleware, RemoteVerifier
 
-AUDIENCE = "photos"
+AUDIENCE = "albums"
 LOGIN = "login"  # the discharger whose word counts for who somebody is
 PHOTOS = {"alice": ["harbour.jpg", "lighthouse.jpg"], "bob": ["mountain.jpg"]}
 
@@ -59,3 +59,7 @@ def create_service(url: str | None = None, credential: str | None = None) -> Sta
     app = Starlette(routes=[Route("/album", album)])
     app.add_middleware(CapsvcMiddleware, verifier=verifier, audience=AUDIENCE)
     return app
+
+
+if __name__ == "__main__":
+    print(__doc__)  # it is served, as that says

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from capsvc import Settings, Token, create_app
 from capsvc.client import Client
+from capsvc.errors import STATUS
 
 from .running import load, run, serving
 
@@ -75,8 +76,8 @@ def test_the_invoice_service_asks_for_every_request(authority: tuple[str, str]) 
             ("PUT", "/invoices/7", reader, 403, "caveat-refused"),
             ("PUT", "/invoices/7", token, 200, '{"invoice":7,"for":"ada"}'),
             ("GET", "/invoices/%37", reader, 403, "context-invalid"),
-            ("GET", "/invoices/7", other, 403, "wrong-audience"),
-            ("GET", "/invoices/7", "nonsense", 403, "malformed"),
+            ("GET", "/invoices/7", other, 401, "wrong-audience"),
+            ("GET", "/invoices/7", "nonsense", 401, "malformed"),
         ]
         for method, path, bearer, status, text in asked:
             answer = httpx.request(method, invoices + path, headers={"Authorization": f"Bearer {bearer}"})
@@ -86,7 +87,16 @@ def test_the_invoice_service_asks_for_every_request(authority: tuple[str, str]) 
         assert httpx.get(invoices + "/invoices/7", headers=twice).status_code == 401
         client.revoke(token=token)
         answer = httpx.get(invoices + "/invoices/7", headers={"Authorization": f"Bearer {reader}"})
-        assert (answer.status_code, answer.text) == (403, "revoked")
+        assert (answer.status_code, answer.text) == (401, "revoked")
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_the_invoice_service_answers_as_the_rules_have_it() -> None:
+    """Each code of a decision has the status that the middleware gives it."""
+    refused = load("invoice_service")._refused
+    decisions = {code: status for code, status in STATUS.items() if status in {401, 403, 503}}
+    asked = decisions.keys() - {"credential-missing", "forbidden"}  # of the service's own credential
+    assert {code: refused(code).status_code for code in asked} == {code: decisions[code] for code in asked}
 
 
 def test_the_invoice_service_admits_nobody_when_there_is_no_decision(authority: tuple[str, str]) -> None:

@@ -189,8 +189,8 @@ def _edges(where: Path, url: str, credential: Path) -> Iterator[list[str]]:
 @contextmanager
 def _edge(where: Path, url: str, credential: Path) -> Iterator[str]:
     where.mkdir()
-    command = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--factory", "edge:create_edge", "--port", "0"]
-    with started(where, *command, MAPS_CREDENTIAL=str(credential), CAPSVC_URL=url) as (process, _):
+    command = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--no-proxy-headers", "--factory", "edge:create_edge"]
+    with started(where, *command, "--port", "0", MAPS_CREDENTIAL=str(credential), CAPSVC_URL=url) as (process, _):
 
         def listens() -> str:
             errors = (where / "stderr").read_text()

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import pytest
@@ -21,7 +21,11 @@ from capsvc import Authority, Denied, Settings, Token, create_app
 from capsvc.client import CapabilityAuth, DischargeError
 from capsvc.discharge import KeyPair
 
+from .conftest import PORTS
 from .running import EXAMPLES, PATIENCE, Person, capsvc, load, run, serving, started
+
+if TYPE_CHECKING:
+    from tests.docs.conftest import Readme
 
 PASSWORD = "correct horse battery"
 
@@ -51,6 +55,45 @@ def test_commands_in_docstrings_are_commands() -> None:
             assert {word for word in words if word.startswith("--")} <= options(COMMANDS[name]), line
             told += 1
     assert told > 10
+
+
+SERVED = ["newsroom", "oauth_service", "chat", "edge", "invoice_service", "photo_service", "mounted_discharger"]
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_an_example_that_is_served_says_how(name: str) -> None:
+    """Run by itself it shows what serves it."""
+    assert f"--factory {name}:create_" in "".join(run(f"{name}.py"))
+
+
+def _servers() -> list[tuple[str, str]]:
+    """Every command in docstrings that serves, and where it stands."""
+    found = []
+    for path in EXAMPLES.glob("*.py"):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found += [(path.stem, line) for line in docstring.splitlines() if re.search(r"uvicorn |discharger serve", line)]
+    return found
+
+
+def test_the_examples_can_be_served_beside_each_other(readme: Readme) -> None:
+    """Each has a port of its own, none of them one of the README's, and makes an audience that the README does not."""
+    ports = [port for _, line in _servers() for port in re.findall(r"--port (\d+)", line)]
+    assert len(ports) == len(_servers()) == len(SERVED) + 2  # two edges, and the discharger of photo_service
+    taken = {"8700", *PORTS, "8080", "9000"}  # the gateways', and what is behind them
+    assert len({*ports, *taken}) == len(ports) + len(taken)
+    for path in EXAMPLES.glob("*.py"):
+        for name in re.findall(r"capsvc audiences add (\S+)", path.read_text(encoding="utf-8")):
+            assert f"capsvc audiences add {name}" not in readme.text
+
+
+def test_no_server_believes_a_caller_on_its_own_machine(readme: Readme) -> None:
+    """By itself uvicorn lets him say from which address he asks."""
+    shown = [line for block in readme.of("sh") for line in block.text.splitlines() if line.startswith("uvicorn ")]
+    commands = [line for _, line in _servers() if "uvicorn " in line]
+    assert len(shown) == 1
+    assert len(commands) == len(SERVED) + 1
+    for line in [*shown, *commands]:
+        assert " --no-proxy-headers " in line, line
 
 
 def _told(name: str) -> dict[str, str]:
@@ -138,12 +181,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Photos]:
     app = create_app(Settings(data_dir=data))
     with serving(app) as url, _login(tmp_path, url) as login:
         capsvc(tmp_path, "dischargers", "add", login, "--name", "login", "--yes", CAPSVC_URL=url)
-        capsvc(tmp_path, "audiences", "add", "photos", CAPSVC_URL=url)
+        capsvc(tmp_path, "audiences", "add", "albums", CAPSVC_URL=url)
         admin = Token.parse((data / "admin.token").read_text().strip())
-        credential = str(admin.attenuate("action in tokens:verify", "for.audience = photos"))
+        credential = str(admin.attenuate("action in tokens:verify", "for.audience = albums"))
         with serving(load("photo_service").create_service(url, credential)) as service:
             made = Photos(url, login, service, tmp_path)
-            (tmp_path / "photos.token").write_text(_minted(made))
+            (tmp_path / "albums.token").write_text(_minted(made))
             yield made
 
 
@@ -152,7 +195,8 @@ def _login(where: Path, url: str) -> Iterator[str]:
     """The discharger that the docstring starts; its address."""
     capsvc(where, "keygen", "login.key")
     capsvc(where, "discharger", "passwd", "users", "alice", given=f"{PASSWORD}\n")
-    trust = capsvc(where, "bakery-keys", "list", CAPSVC_URL=url).split("\t")[0]
+    rows = [line.split("\t") for line in capsvc(where, "bakery-keys", "list", CAPSVC_URL=url).splitlines()]
+    (trust,) = [key for key, state, _ in rows if state == "active"]
     command = ["discharger", "serve", "--checker", "session", "--users", "users", "--key", "login.key"]
     more = ["--trust", f"photos:{trust}", "--port", "0"]
     with started(where, "-m", "capsvc.cli", *command, *more) as (_, stdout):
@@ -164,7 +208,7 @@ def _login(where: Path, url: str) -> Iterator[str]:
 @contextmanager
 def _looking(photos: Photos, where: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The client, which waits for a person at an address."""
-    program, token = EXAMPLES / "photo_client.py", photos.where / "photos.token"
+    program, token = EXAMPLES / "photo_client.py", photos.where / "albums.token"
     with started(where, program, token, photos.service, CAPSVC_URL=photos.authority) as (process, stdout):
         line = stdout.readline()
         assert "http" in line, (where / "stderr").read_text()
@@ -193,8 +237,8 @@ def test_no_photos_without_consent(photos: Photos, tmp_path: Path) -> None:
         alice.answer(address, "refuse")
         assert client.wait(PATIENCE) == 1
         assert "whoever was asked refused" in (tmp_path / "stderr").read_text()
-    bare = (photos.where / "photos.token").read_text().strip()
-    other = capsvc(photos.where, "mint", "--audience", "photos", "--ttl", "60", CAPSVC_URL=photos.authority).strip()
+    bare = (photos.where / "albums.token").read_text().strip()
+    other = capsvc(photos.where, "mint", "--audience", "albums", "--ttl", "60", CAPSVC_URL=photos.authority).strip()
     for token, status, text in (
         (bare, 401, '"code":"discharge-missing"'),
         (other, 403, "this token does not say who is there"),
@@ -216,7 +260,7 @@ def test_the_session_hybrid(photos: Photos, tmp_path: Path) -> None:
         bundle = program.stdout.read()
     short = capsvc(where, "exchange", given=bundle, **url)
     assert not Token.parse(short.strip()).third_parties
-    allowed = capsvc(where, "verify", "--audience", "photos", given=short, **url)
+    allowed = capsvc(where, "verify", "--audience", "albums", given=short, **url)
     assert allowed.startswith("allowed\n")
     assert "declared" not in allowed
     with _discharging(photos, tmp_path, token) as (address, _):
@@ -230,7 +274,7 @@ def test_the_session_hybrid(photos: Photos, tmp_path: Path) -> None:
 
 def _minted(photos: Photos) -> str:
     third_party = f"{photos.login}=need-declared username is-authenticated-user"
-    arguments = ["--audience", "photos", "--ttl", "7d", "--third-party", third_party]
+    arguments = ["--audience", "albums", "--ttl", "7d", "--third-party", third_party]
     return capsvc(photos.where, "mint", *arguments, CAPSVC_URL=photos.authority)
 
 
