@@ -60,6 +60,7 @@ ARROWS = {
         "capsvc.authority",
         "capsvc.client",
         "capsvc.config",
+        "capsvc.config_checks",
         "capsvc.decision",
         "capsvc.macaroon",
         "capsvc.token",

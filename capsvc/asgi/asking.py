@@ -10,9 +10,10 @@ import asyncio
 import contextvars
 import json
 import logging
-from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
 
 from capsvc import wire
 from capsvc.client.calls import read_grant
@@ -22,14 +23,14 @@ from capsvc.client.messages import Answer, Call, unreadable
 from capsvc.errors import SENTENCES, STATUS, Denied, TokenError
 from capsvc.grants import Grant
 from capsvc.macaroon import identifier
-from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS, split
+from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS, MAX_BODY_OCTETS, split
 
-__all__ = ["Asker"]
+__all__ = ["Asker", "words_of"]
 
 ATTEMPTS: Final = 2
 """How often a request is sent at most, where the connection is what fails."""
 
-AT_ONCE: Final = 4
+AT_ONCE: Final = 8
 """Requests that are on their way at a time."""
 
 TOGETHER: Final = 100
@@ -39,7 +40,7 @@ BODY_OCTETS: Final = MAX_BATCH_BODY_OCTETS - len('{"requests":[]}')
 
 LONGEST_VALUE: Final = 2048  # characters: no legal value of a context is longer
 LARGEST_INTEGER: Final = 2**63
-ILLEGAL: Final = ""  # of every type, so that the decision is context-invalid in its turn
+ILLEGAL: Final = ""  # of every type, and as a name: the decision is context-invalid in its turn
 
 OF_ONE_QUESTION: Final = frozenset({400, 403, 413})
 """How a batch is refused for the sake of one question in it, or to a credential that is for ``/v1/verify`` alone."""
@@ -50,15 +51,13 @@ REFUSALS: Final = frozenset({"audience-unknown", "forbidden"})
 logger = logging.getLogger("capsvc.asgi")
 
 
-class _Question(NamedTuple):
-    """What is asked, as ``/v1/verify`` takes it, and where the answer goes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What is asked, as ``/v1/verify`` takes it, how much of a body that is, and where the answer goes."""
 
     body: Mapping[str, object]
+    octets: int
     answer: asyncio.Future[Answer]
-
-    def octets(self) -> int:
-        """How much of a batch's body it takes, with a comma."""
-        return len(json.dumps(self.body, separators=(",", ":"))) + 1
 
     def settle(self, outcome: Answer | Exception) -> None:
         """Hand over what came of it, if it is still waited for."""
@@ -77,7 +76,8 @@ class Asker:
         """Take over a connection, which `close` closes; and the seconds in which a question has its answer."""
         self._connection = connection
         self._timeout = timeout
-        self._waiting: deque[_Question] = deque()
+        self._waiting: dict[_Question, None] = {}  # in the order in which they came
+        self._together = TOGETHER
         self._senders: set[asyncio.Task[None]] = set()
         self._failing = ""
         """The code with which it failed last, so that it is logged once and not with every request."""
@@ -97,7 +97,7 @@ class Asker:
         What is no token by its text is refused without asking.
         """
         token_id = _id_of(bundle)
-        values = {name: _sendable(value) for name, value in context.items()}
+        values = {_name(name): _sendable(value) for name, value in context.items()}
         try:
             answer = await self._answer_to(
                 wire.verify_request(bundle, audience=audience, context=values, prefix=prefix)
@@ -126,8 +126,11 @@ class Asker:
 
     async def _answer_to(self, body: Mapping[str, object]) -> Answer:
         """Ask, at once or with others. Raises `ServiceError`."""
-        question = _Question(body, asyncio.get_running_loop().create_future())
-        self._waiting.append(question)
+        octets = len(json.dumps(body, separators=(",", ":")))
+        if octets > MAX_BODY_OCTETS:
+            raise ServiceError(None, "too-large", f"the question is over {MAX_BODY_OCTETS} octets")
+        question = _Question(body, octets, asyncio.get_running_loop().create_future())
+        self._waiting[question] = None
         if len(self._senders) < AT_ONCE:
             # What one request has in its context is nothing to the others that are asked about with it.
             sender = asyncio.create_task(self._send(), context=contextvars.Context())
@@ -136,7 +139,9 @@ class Asker:
             async with asyncio.timeout(self._timeout):
                 return await question.answer
         except TimeoutError:
-            raise ServiceError(None, "unavailable", f"{self.base} did not answer in {self._timeout:g} s") from None
+            raise self._too_slow() from None
+        finally:
+            self._waiting.pop(question, None)  # who gives up leaves nothing behind
 
     async def _send(self) -> None:
         """Send what waits, until nothing does; from that very moment on it is no sender any more."""
@@ -150,18 +155,16 @@ class Asker:
             self._senders -= {asyncio.current_task()}
 
     def _next(self) -> list[_Question]:
-        """As much of what waits as goes into one request; what nobody waits for any more is dropped."""
+        """As much of what waits as goes into one request."""
         questions: list[_Question] = []
         room = BODY_OCTETS
-        while self._waiting and len(questions) < TOGETHER:
-            question = self._waiting.popleft()
-            if question.answer.done():
-                continue
-            room -= question.octets()
-            if room < 0 and questions:
-                self._waiting.appendleft(question)
+        for question in self._waiting:
+            room -= question.octets + len(",")
+            if room < 0 or len(questions) == self._together:
                 break
             questions.append(question)
+        for question in questions:
+            del self._waiting[question]
         return questions
 
     async def _settle(self, questions: Sequence[_Question]) -> None:
@@ -170,7 +173,11 @@ class Asker:
             outcomes = await self._outcomes([question.body for question in questions])
         except Exception as error:  # noqa: BLE001 - it is raised where it was asked
             if len(questions) > 1 and isinstance(error, ServiceError) and error.status in OF_ONE_QUESTION:
-                await asyncio.gather(*[self._settle([question]) for question in questions])
+                if error.status == HTTPStatus.FORBIDDEN:
+                    self._together = 1
+                for question in questions:
+                    if not question.answer.done():
+                        await self._settle([question])
                 return
             _settle_all(questions, error)
             return
@@ -182,30 +189,44 @@ class Asker:
         if len(bodies) == 1:
             return [await self._called(Call("POST", "/v1/verify", bodies[0]))]
         answer = await self._called(Call("POST", "/v1/verify/batch", {"requests": bodies}))
-        results = answer.value.get("results")
+        results = answer.value.get("results") if isinstance(answer.value, dict) else None
         if not isinstance(results, list) or len(results) != len(bodies):
             raise unreadable(answer.status)
         return [_outcome(answer.status, result) for result in results]
 
     async def _called(self, call: Call) -> Answer:
         """The answer; a decision changes nothing, so one that a lost connection swallowed can be asked for again."""
-        for _ in range(ATTEMPTS - 1):
-            try:
+        try:
+            async with asyncio.timeout(self._timeout):  # of all of it: a peer may drip its answer
+                for _ in range(ATTEMPTS - 1):
+                    try:
+                        return await self._connection.call(call)
+                    except ServiceError as error:
+                        if not error.lost:
+                            raise
                 return await self._connection.call(call)
-            except ServiceError as error:
-                if not error.lost:
-                    raise
-        return await self._connection.call(call)
+        except TimeoutError:
+            raise self._too_slow() from None
+
+    def _too_slow(self) -> ServiceError:
+        return ServiceError(None, "unavailable", f"{self.base} did not answer in {self._timeout:g} s")
 
     def _failed(self, error: ServiceError) -> None:
         if self._failing != error.code:
             self._failing = error.code
-            logger.warning("the authority cannot be asked (%s): %s", error.code, error)
+            logger.warning("the authority cannot be asked (%s): %s", error.code, words_of(error))
 
     def _answered(self) -> None:
         if self._failing:
             self._failing = ""
             logger.warning("the authority answers again")
+
+
+def words_of(error: Exception) -> str:
+    """What went wrong, for the log: the caveat too, which can only be our own credential's; of a surprise its kind."""
+    if not isinstance(error, ServiceError):
+        return type(error).__name__
+    return str(error) if error.caveat is None else f"{error} ({error.caveat})"
 
 
 def _settle_all(questions: Sequence[_Question], error: Exception) -> None:
@@ -233,6 +254,11 @@ def _id_of(bundle: str) -> str | None:
         raise Denied(error.code) from None
     except ValueError:
         return None
+
+
+def _name(name: object) -> str:
+    """An attribute's name; whatever else somebody has for one is none that is declared."""
+    return name if isinstance(name, str) else ILLEGAL
 
 
 def _sendable(value: object) -> object:

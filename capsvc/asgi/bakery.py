@@ -19,6 +19,7 @@ from anyio import to_thread
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from capsvc.asgi.checks import origin as check_origin
 from capsvc.asgi.fields import BAKERY_VERSION, COOKIE, HOST, MACAROONS, ORIGIN, Fields
 from capsvc.errors import TokenError
 from capsvc.grants import Minted
@@ -88,8 +89,11 @@ def bakery_roots(
 
     Raises:
         ValueError: without a third party, everybody would be let in.
+        TypeError: for a third party that is no mapping.
 
     """
+    if isinstance(third_party, str | Mapping) or not all([isinstance(one, Mapping) for one in third_party]):
+        raise TypeError('third_party is a list: [{"location": "https://login.example.org", "condition": "..."}]')
     if not third_party:
         raise ValueError("third_party: one at least, or everybody who asks would be let in")
 
@@ -120,7 +124,7 @@ class Bakery:
     ) -> None:
         """``origin`` is the service's own as browsers see it; by default the one that the request names."""
         self._mint_root = mint_root
-        self._origin = None if origin is None else origin.encode("ascii")
+        self._origin = None if origin is None else check_origin(origin)
         self._allowance = _Allowance(monotonic)
         self._failing = False
 

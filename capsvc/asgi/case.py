@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -22,24 +23,50 @@ from capsvc.web.answers import Answer
 from capsvc.web.bearer import credential_of, scheme_of
 from capsvc.web.problems import Problem, of_denial, problem_answer
 
-__all__ = ["Case", "Decision", "Refusal", "Rules", "case_of"]
+__all__ = ["Case", "Complaints", "Decision", "Refusal", "Rules", "case_of"]
 
 KEY: Final = "capsvc"  # in the scope
+
+COMPLAINTS: Final = 64
+
+DECISIONS: Final = 32
+"""How many of a connection's are kept: one that lasts may be asked about again and again."""
+
+
+logger = logging.getLogger("capsvc.asgi")
 
 
 class Refusal(HTTPException):
     """Ends an endpoint before it begins. What is answered is the middleware's, whatever an application makes of it."""
 
 
+class Complaints:
+    """Tells the log, each once, which values of contexts are not as attributes are declared: the program's own doing.
+
+    Whoever is refused for it learns no more than that.
+    """
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def take(self, denied: Denied) -> None:
+        """Tell what a denial says, if it is new; a bound keeps callers from filling the log."""
+        if denied.detail and denied.detail not in self._said and len(self._said) < COMPLAINTS:
+            self._said.add(denied.detail)
+            logger.warning("a request's context is refused: %s", denied.detail)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What all requests of one middleware are judged by."""
+    """What all requests of one middleware are judged by. ``actions`` are those by method."""
 
     verifier: Verifier
     audience: str
+    actions: Mapping[str, str]
     proxies: tuple[Network, ...]
     bakery: Bakery | None
     clock: Callable[[], float]
+    complaints: Complaints = field(default_factory=Complaints, repr=False)
 
 
 class Decision(NamedTuple):
@@ -54,7 +81,7 @@ class Decision(NamedTuple):
 class Case:
     """One request. It holds a credential, so it shows nothing."""
 
-    __slots__ = ("_base", "_bundle", "_fields", "_granted", "decisions", "refusal", "rules", "scope", "unmet")
+    __slots__ = ("_base", "_bundle", "_fields", "_granted", "decisions", "outer", "refusal", "rules", "scope", "unmet")
 
     def __init__(self, rules: Rules, scope: Scope, fields: Fields) -> None:
         """Take what the middleware was given; nothing is decided yet."""
@@ -63,7 +90,10 @@ class Case:
         self._fields = fields
         self._base: Mapping[str, object] | None = None
         self._bundle: str | None = None
-        self._granted: dict[int, tuple[object, Grant]] = {}
+        self._granted: dict[object, tuple[object, Grant]] = {}
+        outer = scope.get(KEY)
+        self.outer = outer if isinstance(outer, Case) else None
+        """That of a middleware around this one's."""
         self.decisions: list[Decision] = []
         self.refusal: Answer | None = None
         """What is answered instead of whatever the application says."""
@@ -75,6 +105,11 @@ class Case:
     def size(self) -> int:
         """How many octets the header has."""
         return self._fields.size
+
+    @property
+    def action(self) -> str | None:
+        """The action of a route that does not say its own."""
+        return self.rules.actions.get(str(self.base["method"]))
 
     @property
     def anonymous(self) -> bool:
@@ -128,8 +163,15 @@ class Case:
         bundle, context = self.bundle(), {**(self.base if base is None else base), **values}
         audience = self.rules.audience if audience is None else audience
         grant = await self.judged(bundle, audience, context, critical=critical)
-        self.decisions.append(Decision(audience, context, critical, grant))
+        self._record(Decision(audience, context, critical, grant))
         return grant
+
+    def _record(self, decision: Decision) -> None:
+        """Keep a decision, each question's once; of too many the oldest but the very first go."""
+        self.decisions = [one for one in self.decisions if one[:3] != decision[:3]]
+        if len(self.decisions) >= DECISIONS:
+            del self.decisions[1]
+        self.decisions.append(decision)
 
     async def judged(self, bundle: str, audience: str, context: Mapping[str, object], *, critical: bool) -> Grant:
         """The verifier's grant, and nothing else that it may return. Raises `Problem`."""
@@ -138,6 +180,7 @@ class Case:
                 bundle, audience=audience, context=context, critical=critical
             )
         except Denied as denied:
+            self.rules.complaints.take(denied)
             raise of_denial(denied) from None
         if not isinstance(grant, Grant) or grant.audience != audience:
             raise TypeError("a verifier returns a grant for the audience that was asked about, or raises Denied")
@@ -145,12 +188,21 @@ class Case:
 
     def keep(self, requirement: object, scope: Scope, grant: Grant) -> None:
         """Remember what was decided for a requirement, on the request as it is in this scope."""
-        self._granted[id(requirement)] = (_request_of(scope), grant)
+        if len(self._granted) >= DECISIONS:
+            self._granted.clear()  # it is judged anew
+        self._granted[requirement] = (_request_of(scope), grant)
 
     def granted(self, requirement: object, scope: Scope) -> Grant | None:
         """What was decided for a requirement, if it was on the very same request."""
-        found = self._granted.get(id(requirement))
+        found = self._granted.get(requirement)
         return found[1] if found is not None and found[0] == _request_of(scope) else None
+
+    def meet(self, requirement: object) -> None:
+        """An endpoint has come to a requirement that was decided for it, by this middleware and those around it."""
+        case: Case | None = self
+        while case is not None:
+            case.unmet.discard(requirement)
+            case = case.outer
 
     def show(self, scope: Scope) -> None:
         """Show in a scope what was decided: the last grant, and every action."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from capsvc.asgi.checks import seconds
 from capsvc.grants import Grant
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ class EmbeddedVerifier:
             recheck: seconds after which the token of an open WebSocket is judged again.
 
         """
-        if not recheck > 0:
-            raise ValueError("recheck is over 0 seconds")
         self._authority = authority
-        self.recheck = recheck
+        self.recheck = seconds("recheck", recheck)
 
     def __repr__(self) -> str:
         return f"<EmbeddedVerifier {self._authority.issuer}>"

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from capsvc.asgi.asking import words_of
 from capsvc.client.calls import feed_call, read_feed
 from capsvc.client.connection import AsyncConnection
 from capsvc.client.errors import ServiceError
-from capsvc.client.messages import Call
+from capsvc.client.messages import Answer, Call
 from capsvc.decision.instants import seconds_of
 from capsvc.decision.prefix import CONFIRMED_SECONDS, PrefixDecider
 from capsvc.grants import FeedEntry, FeedPage
@@ -39,11 +40,18 @@ class Follower:
     """Feeds a `PrefixDecider` what the authority's feed tells. For one event loop."""
 
     def __init__(
-        self, connection: AsyncConnection, decider: PrefixDecider, *, max_lag: float, monotonic: Callable[[], float]
+        self,
+        connection: AsyncConnection,
+        decider: PrefixDecider,
+        *,
+        timeout: float,
+        max_lag: float,
+        monotonic: Callable[[], float],
     ) -> None:
-        """``max_lag`` is in seconds; ``monotonic`` gives seconds that are never set back."""
+        """``timeout`` (for an answer) and ``max_lag`` are in seconds; ``monotonic`` gives some never set back."""
         self._connection = connection
         self._decider = decider
+        self._timeout = timeout
         self._max_lag = max_lag
         self._monotonic = monotonic
         self._cursor: str | None = None
@@ -74,12 +82,12 @@ class Follower:
         while True:
             try:
                 await self._hear()
-            except ServiceError as error:
-                if error.code == GONE:
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing was heard
+                if self._cursor is not None and isinstance(error, ServiceError) and error.code == GONE:
                     self._begin_anew()
                     continue
                 if not failures:
-                    logger.warning("the feed of revocations cannot be followed: %s", error)
+                    logger.warning("the feed of revocations cannot be followed: %s", words_of(error))
                 failures += 1
                 pause = min(SHORTEST_PAUSE * 2 ** min(failures, 10), self._max_lag)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - followers should not come together
@@ -94,7 +102,7 @@ class Follower:
         if not self._informed:
             await self._learn_attributes()
         wait = 0.0 if self._heard_at is None else WAIT_SHARE * self._max_lag
-        page = read_feed(await self._connection.call(feed_call(after=self._cursor, wait=wait)))
+        page = read_feed(await self._called(feed_call(after=self._cursor, wait=wait)))
         if self._epoch not in {None, page.epoch}:
             self._begin_anew()
             return
@@ -106,6 +114,11 @@ class Follower:
             self._decider.forget(sent_at)
             news, self._news = self._news, asyncio.Event()
             news.set()
+
+    async def _called(self, call: Call) -> Answer:
+        """The answer, in so much time that a peer who drips it cannot hold anybody up."""
+        async with asyncio.timeout(self._timeout + call.waits):
+            return await self._connection.call(call)
 
     async def _take(self, page: FeedPage) -> None:
         for entry in page.entries:
@@ -130,7 +143,7 @@ class Follower:
 
     async def _learn_attributes(self) -> None:
         """Read which attributes there are; nothing that was read with others counts any more."""
-        answer = await self._connection.call(Call("GET", "/.well-known/capsvc", None, anonymous=True))
+        answer = await self._called(Call("GET", "/.well-known/capsvc", None, anonymous=True))
         try:
             declared = answer.value["attributes"]
             vocabulary = Vocabulary.built_in().declare_all(_declarations(declared))

@@ -17,6 +17,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from capsvc.addresses import read_proxies
+from capsvc.asgi import checks
 from capsvc.asgi.bakery import Bakery, MintRoot
 from capsvc.asgi.case import Case, Rules
 from capsvc.asgi.exchange import Exchange
@@ -71,7 +72,8 @@ class CapsvcMiddleware:
             audience: whose tokens count.
             optional: let requests pass that present nothing, as nobody's (``request.state.grant`` is None), where the
                 route requires nothing. A token that is presented has to be good all the same.
-            exempt: paths that need no token, whole as a client sends them; one that ends in ``/`` stands for all below.
+            exempt: paths that need no token, whole as a client sends them; one that ends in ``/`` stands for all below,
+                but ``/`` for itself alone.
             actions: by HTTP method, the ``action`` of routes that do not say theirs; without it there is none.
             trusted_proxies: addresses and networks whose ``X-Forwarded-For`` counts; without them the caller is the
                 socket's peer. (uvicorn changes that peer by itself, for any caller on this machine, unless it is run
@@ -83,18 +85,23 @@ class CapsvcMiddleware:
             clock: gives Unix seconds; closes WebSockets.
 
         Raises:
-            ValueError: for a path that is in no normal form, for what is no proxy, or bakery without ``mint_root``.
+            ValueError: for an audience or action that is no word, a method that is not in capitals, a path that is in
+                no normal form or has a ``*``, what is no proxy, ``mint_root`` or ``origin`` without bakery, or it
+                without ``mint_root``.
+            TypeError: for what is no verifier.
 
         """
         if bakery != (mint_root is not None):
             raise ValueError("bakery takes mint_root, and mint_root is for bakery")
+        if origin is not None and mint_root is None:
+            raise ValueError("origin is for bakery")
         self.app = app
         self._optional = optional
         self._exempt = _Exempt(exempt)
-        self._actions = dict(actions or {})
         self._rules = Rules(
-            verifier,
-            audience,
+            checks.verifier(verifier),
+            checks.word("audience", audience),
+            checks.action_map(actions),
             read_proxies(trusted_proxies),
             None if mint_root is None else Bakery(mint_root, origin),
             clock,
@@ -125,13 +132,14 @@ class CapsvcMiddleware:
         if self._exempt and self._exempt.covers(scope):
             show_nobody(scope)
             return
+        if not self._optional:
+            case.bundle()  # who presents nothing gets no further, whatever the routes would make of the path
         found = self._routes.find(scope)
         if found is not None:
             await judge(found.requirements, case, found.scope)
             case.unmet.update(found.requirements)
         elif not (self._optional and case.anonymous):
-            action = self._actions.get(str(case.base["method"]))
-            await case.decide(NO_ACTION if action is None else {"action": action})
+            await case.decide(NO_ACTION if case.action is None else {"action": case.action})
         else:
             show_nobody(scope)
             return
@@ -144,8 +152,10 @@ class _Exempt:
     def __init__(self, paths: Iterable[str]) -> None:
         given = [paths] if isinstance(paths, str) else [*paths]
         checked = [normal_path(path) for path in given]
+        if any("*" in path for path in checked):
+            raise ValueError("exempt: a path stands for itself, or for all below it if it ends in /; there is no *")
         self._exact = frozenset(checked)
-        self._below = tuple(path for path in checked if path.endswith("/"))
+        self._below = tuple(path for path in checked if path.endswith("/") and path != "/")
 
     def __bool__(self) -> bool:
         return bool(self._exact)

@@ -16,7 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from capsvc.asgi.asking import Asker
+from capsvc.asgi.checks import seconds
 from capsvc.asgi.follower import Follower
+from capsvc.asgi.loops import OfOneLoop
 from capsvc.client.connection import AsyncConnection
 from capsvc.decision.prefix import PrefixDecider
 from capsvc.errors import Denied
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["PrefixVerifier"]
 
 TIMEOUT: Final = 5.0  # seconds, for a question to the authority
+LONGEST_LAG: Final = 60.0  # seconds, as for the service's own setting
 
 
 class PrefixVerifier:
@@ -51,36 +54,37 @@ class PrefixVerifier:
         Args:
             url: https, or http to this machine.
             credential: a token or bundle of the audience ``capsvc``.
-            revocation_max_lag: how many seconds a revocation may take to be obeyed here.
+            revocation_max_lag: how many seconds a revocation may take to be obeyed here, 60 at most.
             timeout: seconds in which a question to the authority has its answer; else it is ``unavailable``.
             clock: gives Unix seconds.
             transport: replaces the network (tests).
 
         Raises:
-            ValueError: for an address to which no credential may go, or a lag that is not over 0.
+            ValueError: for an address to which no credential may go, a time that is not over 0, a lag over 60.
             TokenError: for a credential that is no token's text.
 
         """
-        if not revocation_max_lag > 0:
-            raise ValueError("revocation_max_lag is over 0 seconds")
+        self._max_lag = seconds("revocation_max_lag", revocation_max_lag, LONGEST_LAG)
+        self._timeout = seconds("timeout", timeout)
         self._connect = partial(AsyncConnection, url, credential, transport=transport)
-        self._timeout = timeout
-        self._max_lag = revocation_max_lag
+        self._base = self._connect(timeout=timeout).origin.base
         self._decider = PrefixDecider(clock, time.monotonic)
-        self._authority: _Authority | None = None
-        self._connected()
+        self._authority = OfOneLoop(self._connected)
         self.recheck = revocation_max_lag / 4
 
     def __repr__(self) -> str:
-        return f"<PrefixVerifier {self._connected().asker.base}>"
+        return f"<PrefixVerifier {self._base}>"
 
     async def open(self) -> None:
         """Begin to follow the feed; return once it is heard, or could not be in time. Idempotent."""
-        await self._connected().follow(self._timeout)
+        await self._authority.get().follow(self._timeout)
 
     async def aclose(self) -> None:
-        """Stop to follow the feed, and close the connections; what is being asked is ``unavailable``."""
-        authority, self._authority = self._authority, None
+        """Stop to follow the feed, and close the connections; what is being asked is ``unavailable``.
+
+        It may be opened again.
+        """
+        authority = self._authority.take()
         if authority is not None:
             await authority.close()
 
@@ -88,7 +92,7 @@ class PrefixVerifier:
         self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False
     ) -> Grant:
         """Allow, or raise `Denied`. With ``critical`` the authority is asked, whatever is kept here."""
-        authority = self._connected()
+        authority = self._authority.get()
         if not critical:
             if not authority.follower.fresh():
                 await self._hear(authority)
@@ -101,12 +105,10 @@ class PrefixVerifier:
         return grant
 
     def _connected(self) -> _Authority:
-        if self._authority is None:
-            feed = self._connect(timeout=max(1.0, 2 * self._max_lag))
-            follower = Follower(feed, self._decider, max_lag=self._max_lag, monotonic=time.monotonic)
-            asker = Asker(self._connect(timeout=self._timeout), timeout=self._timeout)
-            self._authority = _Authority(asker, feed, follower)
-        return self._authority
+        timeout = max(1.0, 2 * self._max_lag)
+        feed = self._connect(timeout=timeout)
+        follower = Follower(feed, self._decider, timeout=timeout, max_lag=self._max_lag, monotonic=time.monotonic)
+        return _Authority(Asker(self._connect(timeout=self._timeout), timeout=self._timeout), feed, follower)
 
     async def _hear(self, authority: _Authority) -> None:
         """Wait for the feed a little: an answer may be there that the loop has yet to come to.

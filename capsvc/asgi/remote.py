@@ -10,9 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from capsvc.asgi.asking import Asker
+from capsvc.asgi.checks import seconds
+from capsvc.asgi.loops import OfOneLoop
 from capsvc.client.connection import AsyncConnection
-from capsvc.errors import Denied
+from capsvc.errors import Denied, TokenError
 from capsvc.grants import Grant
+from capsvc.macaroon.bundle import split
 from capsvc.token import Token
 
 if TYPE_CHECKING:
@@ -61,30 +64,27 @@ class RemoteVerifier:
             transport: replaces the network (tests).
 
         Raises:
-            ValueError: for an address to which no credential may go, or a recheck that is not over 0.
+            ValueError: for an address to which no credential may go, or a time that is not over 0.
             TokenError: for a credential that is no token's text.
 
         """
-        if not recheck > 0:
-            raise ValueError("recheck is over 0 seconds")
-        self._connect = partial(AsyncConnection, url, credential, timeout=timeout, transport=transport)
-        self._timeout = timeout
-        self._asker: Asker | None = None
-        self._asking()
+        connect = partial(AsyncConnection, url, credential, timeout=seconds("timeout", timeout), transport=transport)
+        self._asker = OfOneLoop(lambda: Asker(connect(), timeout=timeout))
+        self._base = connect().origin.base
         self._refusals = _Refusals(time.monotonic)
         self._clock = clock
-        self.recheck = recheck
+        self.recheck = seconds("recheck", recheck)
 
     def __repr__(self) -> str:
-        return f"<RemoteVerifier {self._asking().base}>"
+        return f"<RemoteVerifier {self._base}>"
 
     async def open(self) -> None:
         """Be ready to connect; nothing is asked yet."""
-        self._asking()
+        self._asker.get()
 
     async def aclose(self) -> None:
-        """Close its connections; what is being asked is ``unavailable``."""
-        asker, self._asker = self._asker, None
+        """Close its connections; what is being asked is ``unavailable``. It may be opened again."""
+        asker = self._asker.take()
         if asker is not None:
             await asker.close()
 
@@ -92,26 +92,34 @@ class RemoteVerifier:
         self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False
     ) -> Grant:
         """Allow, or raise ``Denied``; see `capsvc.asgi.Verifier.authorize`."""
-        key = hashlib.sha256(f"{audience}\0{bundle}".encode("utf-8", "surrogatepass")).digest()
+        key = _key_of(bundle, audience)
         known = None if critical else self._refusals.find(key)
         if known is not None:
             raise Denied(known)
         try:
-            return await self._asking().ask(bundle, audience=audience, context=context)
+            return await self._asker.get().ask(bundle, audience=audience, context=context)
         except Denied as denied:
             if denied.code in FINAL or (denied.code == "expired" and self._is_over(bundle)):
                 self._refusals.keep(key, denied.code)
             raise
 
-    def _asking(self) -> Asker:
-        if self._asker is None:
-            self._asker = Asker(self._connect(), timeout=self._timeout)
-        return self._asker
-
     def _is_over(self, bundle: str) -> bool:
         """Whether a bound that the bundle itself holds has passed."""
         bound = Token.parse(bundle).expires_at
         return bound is not None and bound.timestamp() <= self._clock()
+
+
+def _key_of(bundle: str, audience: str) -> bytes:
+    """A hash of what a bundle's holder cannot change: identifiers and last MACs. Raises `Denied` for what is no token.
+
+    A refusal that is remembered by it was given after the MAC was found right, and so to that very chain.
+    """
+    try:
+        macaroons = split(bundle)
+    except TokenError as error:
+        raise Denied(error.code) from None
+    parts = [audience.encode(), *[part for one in macaroons for part in (one.identifier, one.signature)]]
+    return hashlib.sha256(b"".join([len(part).to_bytes(4, "big") + part for part in parts])).digest()
 
 
 class _Refusals:

@@ -14,8 +14,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from capsvc.asgi.case import Case, Refusal, case_of
+from capsvc.asgi.checks import word
 from capsvc.asgi.openapi import dependency_signature
-from capsvc.asgi.targets import OF_THE_REQUEST
+from capsvc.asgi.targets import NOTHING_LEGAL, OF_THE_REQUEST
 from capsvc.grants import Grant
 from capsvc.web.problems import Problem
 
@@ -81,15 +82,17 @@ class Requirement:
         """Take what `requires` takes. Raises ``TypeError`` or ``ValueError`` for what cannot be."""
         if action is not None and not isinstance(action, str):
             raise TypeError('action is text: @requires("read"), not @requires')
+        if context is not None and not callable(context):
+            raise TypeError("context is a function of the connection, which gives the values")
         if isinstance(path_parameters, str):
             raise TypeError("path_parameters are several names, not one text")
         named = path_parameters if isinstance(path_parameters, Mapping) else {name: name for name in path_parameters}
         taken = OF_THE_REQUEST if action is None else OF_THE_REQUEST | {"action"}
         if not taken.isdisjoint(named):
             raise ValueError(f"{', '.join(sorted(taken.intersection(named)))}: known without a parameter of the path")
-        self.action = action
+        self.action = None if action is None else word("action", action)
         self.critical = critical
-        self.audience = audience
+        self.audience = None if audience is None else word("audience", audience)
         self.adds = bool(named) or context is not None
         """Whether it adds anything to the context but an action."""
         self._parameters = dict(named)
@@ -139,13 +142,15 @@ class Requirement:
                 answer = await case.refuse(problem)
                 raise Refusal(answer.status, str(problem)) from None
             case.show(connection.scope)
-        case.unmet.discard(self)
+        case.meet(self)
         return grant
 
     async def values(self, scope: Scope) -> Mapping[str, object]:
         """What the route adds to the context of a request in that scope, its action aside."""
         values: dict[str, object] = {}
         for attribute, name in self._parameters.items():
+            if name not in scope["path_params"]:
+                raise LookupError(f"requires(path_parameters=...): the route's path has no parameter {name}")
             values[attribute] = _value(scope["path_params"][name])
         if self._context is not None:
             given: object = self._context(HTTPConnection(scope))
@@ -195,10 +200,12 @@ async def judge(
     for requirement in requirements:
         if requirement.adds:
             _add(values, await requirement.values(scope))
+    if actions and "action" in values:
+        raise ValueError("a route's action is said in one way")
+    if not actions and "action" not in values and case.action is not None:
+        actions = (case.action,)
     if not actions:
         grant = await case.decide(values, audience=audience, critical=critical, base=base)
-    elif "action" in values:
-        raise ValueError("a route's action is said in one way")
     for action in actions:
         grant = await case.decide({**values, "action": action}, audience=audience, critical=critical, base=base)
     for requirement in requirements:
@@ -223,10 +230,12 @@ def requirements_of(endpoint: object) -> tuple[Requirement, ...]:
 
 
 def _add(values: dict[str, object], more: Mapping[str, object]) -> None:
-    """Add to a context. Raises ``ValueError`` for what is known of any request, and for a second value."""
+    """Add to a context; what has two values has none that is legal. Raises ``ValueError`` for what any request has."""
     for name, value in more.items():
-        if name in OF_THE_REQUEST or values.setdefault(name, value) != value:
+        if name in OF_THE_REQUEST:
             raise ValueError(f"{name}: a route adds a value that is known already")
+        if values.setdefault(name, value) != value:
+            values[name] = NOTHING_LEGAL
 
 
 def _value(parameter: object) -> object:

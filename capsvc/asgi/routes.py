@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import ASGIApp, Scope
 
-from capsvc.asgi.requires import Requirement, requirements_of
+from capsvc.asgi.requires import Requirement, requirements_of, requires
 
 __all__ = ["Found", "Routes"]
 
@@ -41,22 +41,28 @@ class Routes:
 
     def find(self, scope: Scope) -> Found | None:
         """What is required of a request; None where nothing is known to be."""
-        routes = _routes_of(self._app)
-        found = None if routes is None else self._match(routes, scope)
+        found = self._match_in(self._app, scope)
         return found if found is not None and found.requirements else None
+
+    def _match_in(self, app: object, scope: Scope) -> Found | None:
+        """The route that an application will come to, where it can be seen."""
+        inside = _inside(app, scope)
+        return None if inside is None else self._match(*inside)
 
     def _match(self, routes: Iterable[Any], scope: Scope) -> Found | None:
         """The first route that takes the whole request, as Starlette's router has it."""
         for route in routes:
-            match, child = route.matches(scope)
+            try:
+                match, child = route.matches(scope)
+            except ValueError:  # of a convertor: thousands of digits are no int
+                continue
             if match is Match.FULL:
                 return self._within(route, {**scope, **child})
         return None
 
     def _within(self, route: Any, scope: Scope) -> Found | None:
         if isinstance(getattr(route, "original_route", route), Mount | Host):
-            routes = _routes_of(route.app)
-            return None if routes is None else self._match(routes, scope)
+            return self._match_in(route.app, scope)
         included = _included(route)
         if included is not None:
             return self._match(included, scope)
@@ -79,12 +85,16 @@ class Routes:
         return known[1]
 
 
-def _routes_of(app: object) -> Sequence[BaseRoute] | None:
-    """The routes of an application, or of the one within the middleware around it."""
+def _inside(app: object, scope: Scope) -> tuple[Sequence[BaseRoute], Scope] | None:
+    """The routes of an application, or of the one within the middleware around it, and the scope as it has it there."""
     for _ in range(LAYERS):
+        root_path = getattr(app, "root_path", None)
+        if isinstance(root_path, str) and root_path:  # FastAPI's, which it puts in the place of the server's
+            scope = {**scope, "root_path": root_path}
         routes = getattr(app, "routes", None)
         if isinstance(routes, Sequence):
-            return routes if all([isinstance(route, BaseRoute) for route in routes[:1]]) else None  # other frameworks'
+            known = all([isinstance(route, BaseRoute) for route in routes[:1]])  # else another framework's
+            return (routes, scope) if known else None
         app = getattr(app, "app", None)
         if app is None:
             return None
@@ -113,5 +123,7 @@ def _handler(endpoint: type, scope: Scope) -> object:
 def _depended_on(dependant: Any) -> list[Requirement]:
     """The requirements among a FastAPI route's dependencies, however deep, and on its endpoint."""
     found = [one for dependency in dependant.dependencies for one in _depended_on(dependency)]
+    if dependant.call is requires:
+        raise RuntimeError('Depends(requires("...")) requires something, Depends(requires) does not')
     own = (dependant.call,) if isinstance(dependant.call, Requirement) else requirements_of(dependant.call)
     return [*found, *own]

@@ -70,6 +70,7 @@ class Socket:
         """See ASGI; nothing that comes after the end is handed on."""
         if self._end is not None:
             return self._end
+        self._watch_over()
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
             self._over = True
@@ -124,8 +125,12 @@ class Socket:
 
     async def _judge_again(self) -> None:
         while not self._over:
-            await asyncio.sleep(self._pause())
-            code = await self._code_now()
+            try:
+                await asyncio.sleep(self._pause())
+                code = await self._code_now()
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody knows whether the token is good
+                logger.error("a token could not be judged again: %s", type(error).__name__)  # noqa: TRY400
+                code = UNAVAILABLE
             if code is not None and not self._over:
                 await self._close(code)
 
@@ -144,9 +149,6 @@ class Socket:
                 grant = await case.judged(bundle, audience, context, critical=critical)
             except Problem as problem:
                 return problem.code
-            except Exception as error:  # noqa: BLE001 - whatever it is, nobody knows whether the token is good
-                logger.error("a token could not be judged again: %s", type(error).__name__)  # noqa: TRY400
-                return UNAVAILABLE
             case.decisions[index] = case.decisions[index]._replace(grant=grant)
         return None
 

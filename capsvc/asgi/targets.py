@@ -18,7 +18,7 @@ from starlette.types import Scope
 from capsvc.addresses import Network, client_address, host_of, is_proxy
 from capsvc.asgi.fields import FORWARDED_FOR, HOST, Fields
 
-__all__ = ["OF_THE_REQUEST", "base_context", "judged_path"]
+__all__ = ["NOTHING_LEGAL", "OF_THE_REQUEST", "base_context", "judged_path"]
 
 OF_THE_REQUEST: Final = frozenset({"method", "path", "host", "ip"})
 """What no route can say of a request."""

@@ -38,6 +38,7 @@ OF_FAMILY: Final = 8  # confirmed tokens of one identifier
 YOUNG: Final = 4096  # tokens whose reading is remembered by their text; twice as many at most
 REMEMBERED_OCTETS: Final = 4096  # of one token's text
 CONTEXTS: Final = 16  # that are remembered with one of these
+REMEMBERED_CHARACTERS: Final = 256  # of the texts of one context: its path comes from whoever asks
 NEVER: Final = 10**12  # seconds: no max_ttl that counts
 
 
@@ -221,12 +222,17 @@ def _check_context(known: _Narrowed, context: Mapping[str, object], now: float) 
         except (TypeError, AttributeError):  # a value that is no text and no number, or no mapping at all
             key = None
     check_caveats(reading.open_checks, context_values(context, reading, known.vocabulary, now))
-    if key is not None:
+    if key is not None and _is_short(context):
         if len(known.allowed) >= CONTEXTS:
             known.allowed.clear()
         known.allowed.add(key)
         if all([type(value) is str for value in context.values()]):
             known.last = dict(context)
+
+
+def _is_short(context: Mapping[str, object]) -> bool:
+    """Whether a context is short enough to be remembered."""
+    return sum([len(value) for value in context.values() if isinstance(value, str)]) <= REMEMBERED_CHARACTERS
 
 
 def _shown_max_ttl(reading: Reading, expires_at: int, issued_at: int) -> int:

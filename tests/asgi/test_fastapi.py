@@ -180,7 +180,7 @@ def test_a_framework_that_takes_it_for_a_plain_function(shared_office: Office) -
             "raw_path": b"/photos",
             "headers": [(b"authorization", f"Bearer {token}".encode())],
         }
-        Case(Rules(verifier, "default", (), None, shared_office.clock), scope, read_fields(scope))
+        Case(Rules(verifier, "default", {}, (), None, shared_office.clock), scope, read_fields(scope))
         if awaited:
             return await requirement.__wrapped__(HTTPConnection(scope))
         return await run_in_threadpool(requirement, HTTPConnection(scope))

@@ -100,7 +100,9 @@ class Edge:
         self.now = STARTED
         self.decider = PrefixDecider(lambda: NOON, lambda: self.now)
         self.connection = AsyncConnection(URL, CREDENTIAL, timeout=1.0, transport=httpx.MockTransport(played))
-        self.follower = Follower(self.connection, self.decider, max_lag=LAG, monotonic=lambda: self.now)
+        self.follower = Follower(
+            self.connection, self.decider, timeout=PATIENCE, max_lag=LAG, monotonic=lambda: self.now
+        )
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the loop run until something has come about."""
@@ -442,6 +444,69 @@ def test_what_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     said = [record.getMessage().partition(":")[0] for record in caplog.records if record.name == "capsvc.asgi"]
     assert said == ["the feed of revocations cannot be followed", "the feed of revocations is followed again"] * 2
     assert not any(CREDENTIAL in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        page("c2", entry("branch", id=ID, branch="!!!")),
+        page("c2", entry("branch", id=ID, branch="é")),
+        page("c2", entry("subject", subject="alice", before="yesterday")),
+        page("c2", "entry"),
+        httpx.Response(200, json={"epoch": "e1", "cursor": "c2", "entries": [], "more": "no"}),
+        ZeroDivisionError(),
+        RuntimeError("a secret"),
+    ],
+)
+def test_garbage_and_surprises(garbage: Answer, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing ends it: what cannot be read was not heard, and is asked for again from where it was."""
+
+    async def script(edge: Edge) -> None:
+        await edge.heard(1)
+        edge.now += LAG
+        edge.played.tell(garbage)
+        await edge.heard(2)
+        assert not edge.follower.fresh()
+        edge.played.tell(page("c3"))
+        await edge.until(edge.follower.fresh)
+
+    with caplog.at_level(logging.INFO, "capsvc.asgi"):
+        edge = follow(script, page("c1"))
+    assert edge.played.feed_asked[1:3] == ["/v1/revocations?after=c1&wait=4.000000"] * 2
+    assert "cannot be followed" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_credential_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the caveat that is to blame: it can only be that of the verifier's own credential."""
+    content = {"status": 403, "code": "caveat-refused", "detail": "A caveat does not hold.", "caveat": "action = read"}
+    refused = httpx.Response(403, json=content, headers={"content-type": "application/problem+json"})
+
+    async def script(edge: Edge) -> None:
+        await edge.heard(2)
+
+    with caplog.at_level(logging.INFO, "capsvc.asgi"):
+        follow(script, refused, refused)
+    assert "cannot be followed: A caveat does not hold. (action = read)" in caplog.text
+
+
+def test_a_feed_that_is_gone_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is a failure like others: it is asked for after a pause."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def paused(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", paused)
+
+    async def script(edge: Edge) -> None:
+        await edge.heard(3)
+
+    follow(script, *[problem(410, "cursor-gone")] * 3)
+    assert len(pauses) == 3
 
 
 def test_no_failure_makes_it_fresher() -> None:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 from starlette.endpoints import WebSocketEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from capsvc.asgi import CapsvcMiddleware, EmbeddedVerifier, requires
+from capsvc.asgi.case import DECISIONS, Case, case_of
 from capsvc.asgi.targets import _complain
 from capsvc.errors import Denied
 from capsvc.grants import Grant
 
-from .conftest import Office, narrowed
+from .conftest import PATIENCE, Office, narrowed
 
 
 class Listening:
@@ -428,3 +430,139 @@ def test_a_websocket_that_is_judged_late(shared_office: Office, verifier: Listen
     asyncio.run(run())
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
     assert (sent[-1]["code"], sent[-1]["reason"]) == (1008, "revoked")
+
+
+def test_a_requirement_of_each_message(shared_office: Office, verifier: Listening) -> None:
+    """Each is judged by itself, however many were made before it; what is kept of them is bounded."""
+    cases: list[Case] = []
+
+    async def messages(websocket: WebSocket) -> None:
+        await websocket.accept()
+        cases.append(case_of(websocket.scope))
+        asked = len(verifier.asked)
+        for number in range(100):
+            await requires(f"action{number}")(websocket)
+            await requires("same")(websocket)
+        assert len(verifier.asked) == asked + 200
+
+    drive = Drive(
+        Starlette(routes=[WebSocketRoute("/x", requires("read")(messages))]), shared_office, verifier=verifier
+    )
+    drive(drive.scope(type="websocket", subprotocols=[]), [{"type": "websocket.connect"}])
+    (case,) = cases
+    assert len(case.decisions) <= DECISIONS
+    assert len(case._granted) <= DECISIONS
+    assert [decision.context["action"] for decision in (case.decisions[0], *case.decisions[-2:])] == [
+        "read",
+        "action99",
+        "same",
+    ]
+
+
+def test_one_requirement_is_not_another(shared_office: Office, verifier: Listening) -> None:
+    """Whatever became of an earlier one in memory: what was decided for it is not found for the next."""
+
+    async def endpoint(request: Request) -> Response:
+        case = case_of(request.scope)
+        for number in range(2000):
+            requirement = requires(f"action{number}")
+            assert case.granted(requirement, request.scope) is None
+            case.keep(requirement, request.scope, request.state.grant)
+            assert case.granted(requirement, request.scope) is request.state.grant
+        return PlainTextResponse("-")
+
+    drive = Drive(Starlette(routes=[Route("/x", endpoint)]), shared_office, verifier=verifier)
+    assert drive.status(drive.scope()) == 200
+
+
+def test_a_websocket_that_only_listens(shared_office: Office, verifier: Listening) -> None:
+    """One that comes to require something after it accepted, and then says nothing: it is watched over all the same."""
+    verifier.recheck = 0.001
+    heard: list[str] = []
+
+    class Listener(WebSocketEndpoint):
+        encoding = "text"
+
+        @requires("write")
+        async def on_receive(self, websocket: WebSocket, data: str) -> None:  # noqa: ARG002 - found by its name
+            heard.append(data)
+            verifier.denies = "revoked"
+
+    drive = Drive(Starlette(routes=[WebSocketRoute("/x", Listener)]), shared_office, verifier=verifier, exempt=["/x"])
+    sent: list[Message] = []
+    closed = asyncio.Event()
+
+    async def messages() -> AsyncIterator[Message]:
+        yield {"type": "websocket.connect"}
+        yield {"type": "websocket.receive", "text": "one"}
+        async with asyncio.timeout(PATIENCE):
+            await closed.wait()
+        yield {"type": "websocket.receive", "text": "two"}
+        yield {"type": "websocket.disconnect", "code": 1008}
+
+    coming = messages()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if message["type"] == "websocket.close":
+            closed.set()
+
+    async def run() -> None:
+        await drive.app(drive.scope(type="websocket", subprotocols=[]), lambda: anext(coming), send)
+
+    asyncio.run(run())
+    assert heard == ["one"]
+    assert (sent[-1]["code"], sent[-1]["reason"]) == (1008, "revoked")
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_middleware_within_another(shared_office: Office, mounted: bool) -> None:
+    """Of the whole application, or of one that is mounted: both judge, and a route is as good as with one."""
+    given: dict[str, Any] = {"verifier": EmbeddedVerifier(shared_office.authority), "audience": "default"}
+    inner = Starlette(routes=[Route("/x", requires("read")(here)), Route("/y", here)])
+    inner.add_middleware(CapsvcMiddleware, clock=shared_office.clock, **given)
+    path, app = ("/inner/x", Starlette(routes=[Mount("/inner", inner)])) if mounted else ("/x", inner)
+    drive = Drive(app, shared_office, **given)
+    assert drive.status(drive.scope(path)) == 200
+    assert drive.status(drive.scope(path, headers=[])) == 401
+    for caveat, status in (("action = read", 200), ("action = write", 403)):
+        token = narrowed(shared_office.mint(), caveat)
+        assert drive.status(drive.scope(path, headers=[(b"authorization", f"Bearer {token}".encode())])) == status
+
+
+def test_a_number_of_thousands_of_digits(shared_office: Office) -> None:
+    """No convertor makes an int of it: who presents nothing gets 401, as for any path, and who does no 500 of ours."""
+    app = Starlette(routes=[Route("/x/{number:int}", requires("read", path_parameters={"floor": "number"})(here))])
+    drive = Drive(app, shared_office, verifier=EmbeddedVerifier(shared_office.authority))
+    long = "/x/" + "9" * 5000
+    assert drive.status(drive.scope("/x/3")) == 200
+    assert drive.status(drive.scope("/x/3", headers=[])) == 401
+    assert drive.status(drive.scope(long, headers=[])) == 401
+    assert drive.status(drive.scope(long)) == 403  # no path may have so many octets
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+@pytest.mark.parametrize("root_path", ["", "/api", "/api/v1"])
+def test_an_application_with_a_root_path_of_its_own(shared_office: Office, root_path: str) -> None:
+    """FastAPI puts it in the place of the server's: what is judged is the route that will run."""
+    ran: list[str] = []
+    app = FastAPI(root_path=root_path)
+
+    async def forgotten() -> None:
+        ran.append("forgotten")
+
+    async def rest() -> None:
+        ran.append("rest")
+
+    app.post("/reset")(forgotten)
+    app.post("/{rest:path}", dependencies=[Depends(requires("read"))])(rest)
+    drive = Drive(app, shared_office, verifier=EmbeddedVerifier(shared_office.authority))
+    token = shared_office.mint("action = read")
+
+    def status(path: str) -> int:
+        headers = [(b"authorization", f"Bearer {token}".encode())]
+        return drive.status(drive.scope(root_path + path, method="POST", headers=headers, root_path=""))
+
+    assert status("/other") == 200
+    assert status("/reset") == 403  # it asks for nothing, so that there is no action
+    assert ran == ["rest"]

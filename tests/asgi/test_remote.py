@@ -17,6 +17,7 @@ from capsvc.asgi.remote import KEPT, _Refusals
 from capsvc.client.connection import AsyncConnection
 from capsvc.errors import Denied, TokenError
 from capsvc.macaroon.build import mint
+from capsvc.macaroon.decode import decode, encode
 from capsvc.token import Token
 
 from .conftest import PATIENCE, Office, narrowed
@@ -190,6 +191,35 @@ def test_another_token_and_another_audience(office: Office) -> None:
         assert [await code(token), await code(narrowed(token, "method = GET")), await code(other)] == [
             "revoked"
         ] * 2 + [""]
+        await verifier.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_refusal_is_remembered_of_a_chain_and_its_discharges() -> None:
+    """Not of a text: another location, which is under no MAC, changes nothing; another discharge does."""
+    played = Played(denied("revoked"))
+    root = decode(TOKEN)
+    elsewhere = encode(root._replace(location=b"https://elsewhere.example"))
+    bundle = f"{TOKEN}~{encode(root)}"
+
+    async def run() -> None:
+        verifier = RemoteVerifier(URL, CREDENTIAL, transport=httpx.MockTransport(played))
+        for text, asked in (
+            (TOKEN, 1),
+            (elsewhere, 1),
+            (encode(root._replace(signature=b"s" * 32)), 2),
+            (bundle, 3),
+            (f"{elsewhere}~{encode(root)}", 3),
+            (f"{TOKEN}~{encode(root._replace(signature=b's' * 32))}", 4),
+            (TOKEN, 4),
+        ):
+            with pytest.raises(Denied):
+                await verifier.authorize(text, audience="default", context={})
+            assert played.asked == asked
+        with pytest.raises(Denied):
+            await verifier.authorize(TOKEN, audience="others", context={})
+        assert played.asked == 5
         await verifier.aclose()
 
     asyncio.run(run())

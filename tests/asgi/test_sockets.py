@@ -14,11 +14,11 @@ from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from capsvc.asgi import CapsvcMiddleware, requires
+from capsvc.asgi import CapsvcMiddleware, EmbeddedVerifier, requires
 from capsvc.token import Token
 
 from .application import application
-from .conftest import PATIENCE, Guard, Guarded, Office, an_office, eventually, guarding, narrowed
+from .conftest import PATIENCE, RECHECK, Guard, Guarded, Office, an_office, eventually, guarding, narrowed
 
 SOCKETS = ("wsproto", "websockets-sansio")
 
@@ -58,6 +58,29 @@ def closed(socket: ClientConnection) -> tuple[int, str]:
         frame = over.rcvd
     assert frame is not None
     return frame.code, frame.reason
+
+
+def test_a_verifier_that_fails_between_judgements(office: Office, guard: Guard) -> None:
+    """Whatever it is that fails: nobody knows whether the token is good, and the connection ends."""
+
+    class Failing(EmbeddedVerifier):
+        @property
+        def recheck(self) -> float:
+            if self.failing:
+                raise ZeroDivisionError
+            return RECHECK
+
+        @recheck.setter
+        def recheck(self, _: float) -> None:
+            self.failing = False
+
+    verifier = Failing(office.authority)
+    running = guard(office, verifier=verifier)
+    with connected(running, "/echo", office.mint()) as socket:
+        socket.send("one")
+        assert socket.recv(timeout=PATIENCE) == "one"
+        verifier.failing = True
+        assert closed(socket) == (1013, "unavailable")
 
 
 def test_the_handshake(guarded: Guarded, shared_office: Office) -> None:

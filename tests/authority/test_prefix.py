@@ -254,6 +254,10 @@ def test_what_is_kept_is_bounded(edge: Any, office: Any, monkeypatch: pytest.Mon
         assert edge.outcome(family[-1], floor=1, room=number) == "allowed"
     known = edge.decider._young.get(family[-1]) or edge.decider._old[family[-1]]
     assert len(known.allowed) <= prefix.CONTEXTS
+    for length, kept in ((255, 1), (256, 1), (257, 0)):
+        known.allowed.clear()
+        assert edge.outcome(family[-1], floor=1, path="/" + "a" * (length - 1)) == "allowed"
+        assert len(known.allowed) == kept, length
 
 
 def test_no_secret_is_shown(edge: Any, office: Any) -> None:
