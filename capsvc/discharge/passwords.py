@@ -17,7 +17,6 @@ from argon2.exceptions import VerifyMismatchError
 
 __all__ = ["MAX_PASSWORD_CHARACTERS", "hash_password", "is_hash", "is_password", "is_right", "nobodys_hash"]
 
-MIN_PASSWORD_CHARACTERS: Final = 8  # NIST SP 800-63B, section 5.1.1.2; of a fresh one, for older ones still log in
 MAX_PASSWORD_CHARACTERS: Final = 1_024
 MAX_MEMORY_KIB: Final = 2 << 20  # RFC 9106's first recommended option has 2 GiB
 MAX_PASSES: Final = 64
@@ -38,14 +37,9 @@ def is_password(text: str) -> bool:
 
 
 def hash_password(password: str) -> str:
-    """A fresh hash, by the second recommended option of RFC 9106 (64 MiB).
-
-    Raises:
-        ValueError: it is no password, or too short for one that is given now.
-
-    """
-    if not is_password(password) or len(password) < MIN_PASSWORD_CHARACTERS:
-        raise ValueError(f"a password has {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS:,} characters")
+    """A fresh hash, by the second recommended option of RFC 9106 (64 MiB). Raises `ValueError` if it is no password."""
+    if not is_password(password):
+        raise ValueError(f"a password has 1 to {MAX_PASSWORD_CHARACTERS:,} characters")
     return _HASHER.hash(password)
 
 

@@ -121,7 +121,7 @@ def set_password(path: str | Path, name: str, password: str) -> bool:
     The file is replaced at once, and keeps its owner and its mode. True if the user is new.
 
     Raises:
-        ValueError: the name is not a word of the caveat language, or the password not 8 to 1,024 characters.
+        ValueError: the name is not a word of the caveat language, or the password not 1 to 1,024 characters.
         UsersFileError: the file cannot be read, is not a users file, or cannot be written.
 
     """

@@ -72,9 +72,9 @@ def test_a_password(tmp_path: Path) -> None:
     ended = command(tmp_path, "discharger", "passwd", "users", "alice", given="correct horse\nbattery\n")
     assert (ended.code, ended.out, ended.err) == (0, "alice is a user in users now.\n", "")
     assert Users(tmp_path / "users").verify("alice", "correct horse")
-    ended = command(tmp_path, "discharger", "passwd", "users", "alice", given="a staple\r\n")
+    ended = command(tmp_path, "discharger", "passwd", "users", "alice", given="staple\r\n")
     assert (ended.code, ended.out) == (0, "alice has another password in users now.\n")
-    assert Users(tmp_path / "users").verify("alice", "a staple")
+    assert Users(tmp_path / "users").verify("alice", "staple")
     assert stat.S_IMODE((tmp_path / "users").stat().st_mode) == 0o600
 
 
@@ -83,9 +83,7 @@ def test_a_password(tmp_path: Path) -> None:
     [
         ("alice", "", 2, "no password on standard input"),
         ("alice", "\n", 2, "no password on standard input"),
-        ("alice", "x" * 1_025 + "\n", 2, "8 to 1,024 characters"),
-        ("alice", "short\n", 2, "8 to 1,024 characters"),
-        ("alice", "\u00e4" * 7 + "\n", 2, "8 to 1,024 characters"),
+        ("alice", "x" * 1_025 + "\n", 2, "1 to 1,024 characters"),
         ("a b", "x\n", 2, "word"),
         ("", "x\n", 2, "word"),
     ],
@@ -102,7 +100,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     """A file of something else is left as it is: exit 3."""
     (tmp_path / "users").write_text("something else\n")
     (tmp_path / "users").chmod(0o600)
-    ended = command(tmp_path, "discharger", "passwd", "users", "alice", given="correct horse\n")
+    ended = command(tmp_path, "discharger", "passwd", "users", "alice", given="x\n")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith("capsvc: users-file: users: line 1")
     assert (tmp_path / "users").read_text() == "something else\n"

@@ -172,11 +172,11 @@ def test_the_password_proves_the_user(path: Path) -> None:
 
 def test_passwords_are_taken_as_they_are_sent(path: Path) -> None:
     """Two spellings of one letter are two passwords; 1,024 characters of four octets each are one."""
-    for password in ("pa\u0308ssword", "\U0001f511" * 1_024, "\x00tabular\t"):
+    for password in ("pa\u0308ss", "\U0001f511" * 1_024, "\x00tab\t"):
         set_password(path, "alice", password)
         assert Users(path).verify("alice", password) is not None
-    set_password(path, "alice", "p\u00e4ssword")
-    assert Users(path).verify("alice", "pa\u0308ssword") is None
+    set_password(path, "alice", "p\u00e4ss")
+    assert Users(path).verify("alice", "pa\u0308ss") is None
 
 
 def test_a_name_that_is_nobodys_costs_as_much(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,13 +224,12 @@ def test_a_file_changed_where_it_is_counts_too(path: Path) -> None:
 
 def test_another_password_makes_another_user(path: Path) -> None:
     """So that the sessions of whoever knew the former one end, even if it is the same password again."""
-    set_password(path, "alice", "the secret")
     known = Users(path)
     before = known.named("alice")
     assert before is not None
-    set_password(path, "alice", "the secret")
+    set_password(path, "alice", "secret")
     assert not known.has(before)
-    after = known.verify("alice", "the secret")
+    after = known.verify("alice", "secret")
     assert after is not None
     assert known.has(after)
 
@@ -279,28 +278,28 @@ def test_the_first_password_makes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "users"
     umask = os.umask(0)
     try:
-        assert set_password(path, "alice", "the secret")
+        assert set_password(path, "alice", "secret")
     finally:
         os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().startswith("alice:$argon2id$v=19$m=65536,t=3,p=4$")
     assert path.read_text().count("\n") == 1
-    assert Users(path).verify("alice", "the secret") is not None
+    assert Users(path).verify("alice", "secret") is not None
     assert [found.name for found in tmp_path.iterdir()] == ["users"]
 
 
 def test_a_password_replaces_one_line(path: Path) -> None:
     """The others keep theirs, to the octet, in their places; a name that is the beginning of another is itself."""
     before = path.read_text().splitlines()
-    assert not set_password(path, "team:ops:bob@example.org", "a new one")
+    assert not set_password(path, "team:ops:bob@example.org", "new")
     after = path.read_text().splitlines()
     assert [after[0], after[2]] == [before[0], before[2]]
     assert after[1] != before[1]
-    assert set_password(path, "team", "another one")
+    assert set_password(path, "team", "other")
     assert path.read_text().splitlines()[:3] == after
     known = Users(path)
-    assert known.verify("team:ops:bob@example.org", "a new one") is not None
-    assert known.verify("team", "another one") is not None
+    assert known.verify("team:ops:bob@example.org", "new") is not None
+    assert known.verify("team", "other") is not None
     assert [found.name for found in path.parent.iterdir()] == ["users"]
 
 
@@ -310,7 +309,7 @@ def test_the_file_keeps_its_mode_and_its_owner(path: Path) -> None:
     if os.geteuid() == 0:
         os.chown(path, 12_345, 23_456)
     before = path.stat()
-    set_password(path, "alice", "a new one")
+    set_password(path, "alice", "new")
     after = path.stat()
     assert stat.S_IMODE(after.st_mode) == 0o400
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
@@ -322,23 +321,18 @@ def test_a_name_that_is_no_word_is_refused(path: Path, name: str) -> None:
     """And nothing is written; the longest word is taken."""
     before = path.read_bytes()
     with pytest.raises(ValueError, match="a word has 1 to 128"):
-        set_password(path, name, "the secret")
+        set_password(path, name, "secret")
     assert path.read_bytes() == before
-    assert set_password(path, "a" * 128, "the secret")
+    assert set_password(path, "a" * 128, "secret")
 
 
-@pytest.mark.parametrize("password", ["", "short", "x" * 7, "\u00e4" * 7, "x" * 1_025, "\ud800", "\ud800" * 8])
+@pytest.mark.parametrize("password", ["", "x" * 1_025, "\ud800"])
 def test_what_is_no_password_is_refused(path: Path, password: str) -> None:
-    """And nothing is written; the shortest and the longest password are taken.
-
-    Who had a shorter one before can still log in with it: ``secret`` is one, as the other tests show.
-    """
+    """And nothing is written; the longest password is taken."""
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="a password has 8 to 1,024 characters"):
+    with pytest.raises(ValueError, match="a password has 1 to 1,024 characters"):
         set_password(path, "alice", password)
     assert path.read_bytes() == before
-    assert not set_password(path, "alice", "\u00e4" * 8)
-    assert Users(path).verify("alice", "\u00e4" * 8) is not None
     assert not set_password(path, "alice", "x" * 1_024)
 
 
@@ -347,10 +341,10 @@ def test_a_file_that_is_wrong_is_not_written(path: Path) -> None:
     text = path.read_text() + "dave\n"
     write(path, text)
     with pytest.raises(UsersFileError, match="line 4"):
-        set_password(path, "alice", "a new one")
+        set_password(path, "alice", "new")
     path.chmod(0o644)
     with pytest.raises(UsersFileError, match="others can read"):
-        set_password(path, "alice", "a new one")
+        set_password(path, "alice", "new")
     assert path.read_text() == text
 
 
@@ -359,20 +353,20 @@ def test_a_link_is_not_written_through_nor_replaced(path: Path, tmp_path: Path) 
     link = tmp_path / "link"
     link.symlink_to(path)
     with pytest.raises(UsersFileError, match="is a link; name the file itself"):
-        set_password(link, "alice", "a new one")
+        set_password(link, "alice", "new")
     assert link.is_symlink()
     assert Users(link).verify("alice", "secret") is not None
     dangling = tmp_path / "dangling"
     dangling.symlink_to(tmp_path / "nowhere")
     with pytest.raises(UsersFileError, match="is a link"):
-        set_password(dangling, "alice", "a new one")
+        set_password(dangling, "alice", "new")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_where_nothing_can_be_written_nothing_is(tmp_path: Path) -> None:
     """A folder that is not there is not made."""
     with pytest.raises(UsersFileError, match="cannot be written"):
-        set_password(tmp_path / "nowhere" / "users", "alice", "the secret")
+        set_password(tmp_path / "nowhere" / "users", "alice", "secret")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -381,7 +375,7 @@ def test_of_passwords_set_at_once_none_is_lost(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(users, "hash_password", lambda _: HASH)
     path = tmp_path / "users"
     names = [f"user-{number}" for number in range(24)]
-    threads = [threading.Thread(target=set_password, args=(path, name, "the secret")) for name in names]
+    threads = [threading.Thread(target=set_password, args=(path, name, "secret")) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
