@@ -13,20 +13,28 @@ from typing import Final, cast
 
 from capsvc.asgi.verifier import Verifier
 from capsvc.config_checks import CHECKS, WrongValueError
+from caveats import TYPES
 
 __all__ = ["action_map", "origin", "seconds", "verifier", "word"]
 
+_WORD: Final = TYPES["word"]
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
 
 
 def word(name: str, value: object) -> str:
     """An audience's name, or an action."""
-    return str(_as_setting(name, value, "forward_auth_audience"))
+    try:
+        return str(_WORD.from_context(value))
+    except ValueError:
+        raise ValueError(f"{name} is a word: letters, digits and . _ : @ + ~ -, 128 at most") from None
 
 
 def action_map(value: Mapping[str, str] | None) -> Mapping[str, str]:
     """Actions by methods in capitals; none for None."""
-    return cast("Mapping[str, str]", _as_setting("actions", {} if value is None else value, "forward_auth_actions"))
+    try:
+        return cast("Mapping[str, str]", CHECKS["forward_auth_actions"]({} if value is None else value))
+    except WrongValueError as error:
+        raise ValueError(f"actions {error}") from None
 
 
 def seconds(name: str, value: float, most: float = math.inf) -> float:
@@ -57,11 +65,3 @@ def origin(value: str) -> bytes:
     if not isinstance(value, str) or not value.isascii() or not _ORIGIN.fullmatch(value):
         raise ValueError("origin is a scheme and a host, perhaps a port, and nothing else: https://photos.example.org")
     return value.lower().encode("ascii")
-
-
-def _as_setting(name: str, value: object, setting: str) -> object:
-    """What the service's own setting of that kind takes."""
-    try:
-        return CHECKS[setting](value)
-    except WrongValueError as error:
-        raise ValueError(f"{name} {error}") from None
