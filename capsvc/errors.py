@@ -93,7 +93,7 @@ SENTENCES: Final = MappingProxyType(
         "audience-unknown": "There is no such audience.",
         "discharger-unknown": "No such third party is registered.",
         "rate-limited": "Too many requests; try again later.",
-        "unavailable": "The authority cannot read or write what it needs; try again later.",
+        "unavailable": "What this needs cannot be read, written or asked for now; try again later.",
     }
 )
 """Code -> a sentence that is safe to show to anybody."""
