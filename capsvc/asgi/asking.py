@@ -10,9 +10,9 @@ import asyncio
 import contextvars
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
 from capsvc import wire
@@ -31,19 +31,25 @@ ATTEMPTS: Final = 2
 """How often a request is sent at most, where the connection is what fails."""
 
 AT_ONCE: Final = 8
-"""Requests that are on their way at a time."""
+"""Requests that are on their way at a time, as long as questions share them."""
+
+ALONE_AT_ONCE: Final = 64
+ALONE_SECONDS: Final = 10.0
+"""How many, and for how long, where a batch was refused as such: then each question is asked alone."""
 
 TOGETHER: Final = 100
 """Questions in one of them at most, as ``/v1/verify/batch`` has it."""
 
 BODY_OCTETS: Final = MAX_BATCH_BODY_OCTETS - len('{"requests":[]}')
 
+MISSED: Final = 64  # audiences that are told of
+
 LONGEST_VALUE: Final = 2048  # characters: no legal value of a context is longer
 LARGEST_INTEGER: Final = 2**63
 ILLEGAL: Final = ""  # of every type, and as a name: the decision is context-invalid in its turn
 
-OF_ONE_QUESTION: Final = frozenset({400, 403, 413})
-"""How a batch is refused for the sake of one question in it, or to a credential that is for ``/v1/verify`` alone."""
+REFUSES_BATCHES: Final = frozenset({400, 403, 404, 405, 413})
+"""How a batch is refused for one question in it, or where credential or gateway are for ``/v1/verify`` alone."""
 
 REFUSALS: Final = frozenset({"audience-unknown", "forbidden"})
 """What is a refusal of the request where it holds one question, and where it holds several a denial among others."""
@@ -56,14 +62,14 @@ class _Question:
     """What is asked, as ``/v1/verify`` takes it, how much of a body that is, and where the answer goes."""
 
     body: Mapping[str, object]
-    octets: int
+    octets: int  # with a comma
     answer: asyncio.Future[Answer]
 
-    def settle(self, outcome: Answer | Exception) -> None:
+    def settle(self, outcome: Answer | ServiceError) -> None:
         """Hand over what came of it, if it is still waited for."""
         if self.answer.done():
             return
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, ServiceError):
             self.answer.set_exception(outcome)
         else:
             self.answer.set_result(outcome)
@@ -77,10 +83,13 @@ class Asker:
         self._connection = connection
         self._timeout = timeout
         self._waiting: dict[_Question, None] = {}  # in the order in which they came
-        self._together = TOGETHER
+        self._alone_until = -math.inf  # by the loop's clock
         self._senders: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._failing = ""
         """The code with which it failed last, so that it is logged once and not with every request."""
+        self._missed: set[str] = set()
+        """Audiences that there were not, each told of once."""
 
     def __repr__(self) -> str:
         return f"<Asker {self.base}>"
@@ -106,8 +115,11 @@ class Asker:
             if grant.id != token_id:
                 raise unreadable(answer.status)
         except ServiceError as error:
+            if error.code == "audience-unknown":
+                self._miss(audience)
+                raise Denied("wrong-audience") from None
             self._failed(error)
-            raise Denied("wrong-audience" if error.code == "audience-unknown" else "unavailable") from None
+            raise Denied("unavailable") from None
         except Denied:
             self._answered()
             raise
@@ -116,25 +128,25 @@ class Asker:
 
     async def close(self) -> None:
         """Ask nothing more, and close the connection; what still waits is ``unavailable``."""
+        self._closed = True
         senders = list(self._senders)
         for sender in senders:
             sender.cancel()
         await asyncio.gather(*senders, return_exceptions=True)
-        while questions := self._next():
-            _settle_all(questions, _closed())
+        for question in self._waiting:
+            question.settle(_closed())
         await self._connection.close()
 
     async def _answer_to(self, body: Mapping[str, object]) -> Answer:
         """Ask, at once or with others. Raises `ServiceError`."""
+        if self._closed:
+            raise _closed()
         octets = len(json.dumps(body, separators=(",", ":")))
         if octets > MAX_BODY_OCTETS:
             raise ServiceError(None, "too-large", f"the question is over {MAX_BODY_OCTETS} octets")
-        question = _Question(body, octets, asyncio.get_running_loop().create_future())
+        question = _Question(body, octets + 1, asyncio.get_running_loop().create_future())
         self._waiting[question] = None
-        if len(self._senders) < AT_ONCE:
-            # What one request has in its context is nothing to the others that are asked about with it.
-            sender = asyncio.create_task(self._send(), context=contextvars.Context())
-            self._senders.add(sender)
+        self._start_senders(1)
         try:
             async with asyncio.timeout(self._timeout):
                 return await question.answer
@@ -143,24 +155,37 @@ class Asker:
         finally:
             self._waiting.pop(question, None)  # who gives up leaves nothing behind
 
+    @property
+    def _alone(self) -> bool:
+        """Whether each question is asked alone."""
+        return asyncio.get_running_loop().time() < self._alone_until
+
+    def _start_senders(self, count: int) -> None:
+        """Start so many more, as far as there may be more."""
+        most = ALONE_AT_ONCE if self._alone else AT_ONCE
+        for _ in range(min(count, most - len(self._senders))):
+            # What one request has in its context is nothing to the others that are asked about with it.
+            self._senders.add(asyncio.create_task(self._send(), context=contextvars.Context()))
+
     async def _send(self) -> None:
         """Send what waits, until nothing does; from that very moment on it is no sender any more."""
         try:
             while questions := self._next():
                 try:
                     await self._settle(questions)
-                finally:
-                    _settle_all(questions, _closed())  # those without an answer: it was cancelled
+                except asyncio.CancelledError:
+                    _settle_all(questions, _closed())
+                    raise
         finally:
             self._senders -= {asyncio.current_task()}
 
     def _next(self) -> list[_Question]:
         """As much of what waits as goes into one request."""
         questions: list[_Question] = []
-        room = BODY_OCTETS
+        most, room = 1 if self._alone else TOGETHER, BODY_OCTETS
         for question in self._waiting:
-            room -= question.octets + len(",")
-            if room < 0 or len(questions) == self._together:
+            room -= question.octets
+            if room < 0 or len(questions) == most:
                 break
             questions.append(question)
         for question in questions:
@@ -171,18 +196,23 @@ class Asker:
         """Ask some questions in one request, and hand over what comes of each."""
         try:
             outcomes = await self._outcomes([question.body for question in questions])
-        except Exception as error:  # noqa: BLE001 - it is raised where it was asked
-            if len(questions) > 1 and isinstance(error, ServiceError) and error.status in OF_ONE_QUESTION:
-                if error.status == HTTPStatus.FORBIDDEN:
-                    self._together = 1
-                for question in questions:
-                    if not question.answer.done():
-                        await self._settle([question])
-                return
-            _settle_all(questions, error)
-            return
-        for question, outcome in zip(questions, outcomes, strict=True):
-            question.settle(outcome)
+        except ServiceError as error:
+            if len(questions) > 1 and error.status in REFUSES_BATCHES:
+                self._ask_alone(questions)
+            else:
+                _settle_all(questions, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
+            _settle_all(questions, ServiceError(None, "unavailable", f"asking fails with {type(error).__name__}"))
+        else:
+            for question, outcome in zip(questions, outcomes, strict=True):
+                question.settle(outcome)
+
+    def _ask_alone(self, questions: Sequence[_Question]) -> None:
+        """Let them be asked first, each in a request of its own, and those that come in the next while."""
+        self._alone_until = asyncio.get_running_loop().time() + ALONE_SECONDS
+        again = {question: None for question in questions if not question.answer.done()}
+        self._waiting = again | self._waiting
+        self._start_senders(len(self._waiting))
 
     async def _outcomes(self, bodies: Sequence[Mapping[str, object]]) -> list[Answer | ServiceError]:
         """What came of each question, in their order. Raises `ServiceError` where that is the same for all."""
@@ -211,6 +241,12 @@ class Asker:
     def _too_slow(self) -> ServiceError:
         return ServiceError(None, "unavailable", f"{self.base} did not answer in {self._timeout:g} s")
 
+    def _miss(self, audience: str) -> None:
+        """Say that there is no such audience: the program's doing, and nothing that is wrong with the authority."""
+        if audience not in self._missed and len(self._missed) < MISSED:
+            self._missed.add(audience)
+            logger.warning("the authority has no audience %s: every token is refused there", audience)
+
     def _failed(self, error: ServiceError) -> None:
         if self._failing != error.code:
             self._failing = error.code
@@ -229,7 +265,7 @@ def words_of(error: Exception) -> str:
     return str(error) if error.caveat is None else f"{error} ({error.caveat})"
 
 
-def _settle_all(questions: Sequence[_Question], error: Exception) -> None:
+def _settle_all(questions: Sequence[_Question], error: ServiceError) -> None:
     for question in questions:
         question.settle(error)
 

@@ -27,10 +27,10 @@ __all__ = ["Case", "Complaints", "Decision", "Refusal", "Rules", "case_of"]
 
 KEY: Final = "capsvc"  # in the scope
 
-COMPLAINTS: Final = 64
+COMPLAINTS: Final = 64  # that are told
 
-DECISIONS: Final = 32
-"""How many of a connection's are kept: one that lasts may be asked about again and again."""
+KEPT: Final = 64
+"""How many decisions of a connection are kept, and of requirements: one that lasts may be asked about for ever."""
 
 
 logger = logging.getLogger("capsvc.asgi")
@@ -106,10 +106,9 @@ class Case:
         """How many octets the header has."""
         return self._fields.size
 
-    @property
-    def action(self) -> str | None:
-        """The action of a route that does not say its own."""
-        return self.rules.actions.get(str(self.base["method"]))
+    def action_of(self, base: Mapping[str, object]) -> str | None:
+        """The action of a route that does not say its own, for a request of which that is known."""
+        return self.rules.actions.get(str(base["method"]))
 
     @property
     def anonymous(self) -> bool:
@@ -163,13 +162,16 @@ class Case:
         bundle, context = self.bundle(), {**(self.base if base is None else base), **values}
         audience = self.rules.audience if audience is None else audience
         grant = await self.judged(bundle, audience, context, critical=critical)
-        self._record(Decision(audience, context, critical, grant))
+        self.record(Decision(audience, context, critical, grant))
         return grant
 
-    def _record(self, decision: Decision) -> None:
-        """Keep a decision, each question's once; of too many the oldest but the very first go."""
-        self.decisions = [one for one in self.decisions if one[:3] != decision[:3]]
-        if len(self.decisions) >= DECISIONS:
+    def record(self, decision: Decision) -> None:
+        """Keep a decision, each question's last; of too many the oldest but the very first go."""
+        for index, one in enumerate(self.decisions):
+            if one[:3] == decision[:3]:
+                self.decisions[index] = decision
+                return
+        if len(self.decisions) >= KEPT:
             del self.decisions[1]
         self.decisions.append(decision)
 
@@ -188,20 +190,26 @@ class Case:
 
     def keep(self, requirement: object, scope: Scope, grant: Grant) -> None:
         """Remember what was decided for a requirement, on the request as it is in this scope."""
-        if len(self._granted) >= DECISIONS:
-            self._granted.clear()  # it is judged anew
+        self._granted.pop(requirement, None)
         self._granted[requirement] = (_request_of(scope), grant)
+        if len(self._granted) > KEPT:
+            del self._granted[next(iter(self._granted))]  # it is judged anew, if it is come to again
 
     def granted(self, requirement: object, scope: Scope) -> Grant | None:
         """What was decided for a requirement, if it was on the very same request."""
         found = self._granted.get(requirement)
         return found[1] if found is not None and found[0] == _request_of(scope) else None
 
-    def meet(self, requirement: object) -> None:
-        """An endpoint has come to a requirement that was decided for it, by this middleware and those around it."""
-        case: Case | None = self
+    def meet(self, requirement: object, scope: Scope) -> None:
+        """An endpoint has come to a requirement that was decided for it: here, and by the middleware around this one.
+
+        For those it has to be the very request that they decided about.
+        """
+        self.unmet.discard(requirement)
+        case = self.outer
         while case is not None:
-            case.unmet.discard(requirement)
+            if case.granted(requirement, scope) is not None:
+                case.unmet.discard(requirement)
             case = case.outer
 
     def show(self, scope: Scope) -> None:

@@ -83,9 +83,8 @@ class Follower:
             try:
                 await self._hear()
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing was heard
-                if self._cursor is not None and isinstance(error, ServiceError) and error.code == GONE:
+                if isinstance(error, ServiceError) and error.code == GONE:
                     self._begin_anew()
-                    continue
                 if not failures:
                     logger.warning("the feed of revocations cannot be followed: %s", words_of(error))
                 failures += 1
@@ -104,8 +103,7 @@ class Follower:
         wait = 0.0 if self._heard_at is None else WAIT_SHARE * self._max_lag
         page = read_feed(await self._called(feed_call(after=self._cursor, wait=wait)))
         if self._epoch not in {None, page.epoch}:
-            self._begin_anew()
-            return
+            raise ServiceError(None, GONE, "the authority has another history now")
         self._epoch = page.epoch
         await self._take(page)
         self._cursor = page.cursor

@@ -34,6 +34,14 @@ class OfOneLoop(Generic[T]):
         return self._value
 
     def take(self) -> T | None:
-        """The value, which is made anew when it is asked for again; None if there is none."""
-        value, self._value = self._value, None
+        """The running loop's value, to be closed: it is made anew when it is asked for again. None if there is none.
+
+        Raises:
+            RuntimeError: as `get`.
+
+        """
+        if self._value is None or self._loop is None or self._loop.is_closed():
+            self._value = None  # with a loop, whatever it held there has ended
+            return None
+        value, self._value = self.get(), None
         return value

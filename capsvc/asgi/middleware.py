@@ -74,7 +74,8 @@ class CapsvcMiddleware:
                 route requires nothing. A token that is presented has to be good all the same.
             exempt: paths that need no token, whole as a client sends them; one that ends in ``/`` stands for all below,
                 but ``/`` for itself alone.
-            actions: by HTTP method, the ``action`` of routes that do not say theirs; without it there is none.
+            actions: by HTTP method, the ``action`` of routes that do not say theirs; without it there is none. (A
+                WebSocket's handshake is a GET.)
             trusted_proxies: addresses and networks whose ``X-Forwarded-For`` counts; without them the caller is the
                 socket's peer. (uvicorn changes that peer by itself, for any caller on this machine, unless it is run
                 with ``proxy_headers`` off.)
@@ -139,7 +140,8 @@ class CapsvcMiddleware:
             await judge(found.requirements, case, found.scope)
             case.unmet.update(found.requirements)
         elif not (self._optional and case.anonymous):
-            await case.decide(NO_ACTION if case.action is None else {"action": case.action})
+            action = case.action_of(case.base)
+            await case.decide(NO_ACTION if action is None else {"action": action})
         else:
             show_nobody(scope)
             return

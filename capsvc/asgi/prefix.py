@@ -115,7 +115,7 @@ class PrefixVerifier:
 
         Raises `Denied` ``unavailable``.
         """
-        if authority.following is None:
+        if authority.following is None or authority.following.done():
             await authority.follow(self._timeout)
         if not await authority.follower.fresh_within(self.recheck):
             raise Denied("unavailable")
@@ -132,7 +132,7 @@ class _Authority:
 
     async def follow(self, seconds: float) -> None:
         """Follow the feed, if that has not begun; return once it is heard, or after some seconds."""
-        if self.following is None:
+        if self.following is None or self.following.done():
             self.following = asyncio.create_task(self.follower.run())
         await self.follower.fresh_within(seconds)
 

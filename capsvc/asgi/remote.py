@@ -112,7 +112,8 @@ class RemoteVerifier:
 def _key_of(bundle: str, audience: str) -> bytes:
     """A hash of what a bundle's holder cannot change: identifiers and last MACs. Raises `Denied` for what is no token.
 
-    A refusal that is remembered by it was given after the MAC was found right, and so to that very chain.
+    A refusal that is remembered by it was given after the MAC was found right, and so to that very chain; or for an
+    audience that there is not, where every token is refused.
     """
     try:
         macaroons = split(bundle)

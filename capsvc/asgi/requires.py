@@ -142,7 +142,7 @@ class Requirement:
                 answer = await case.refuse(problem)
                 raise Refusal(answer.status, str(problem)) from None
             case.show(connection.scope)
-        case.meet(self)
+        case.meet(self, connection.scope)
         return grant
 
     async def values(self, scope: Scope) -> Mapping[str, object]:
@@ -202,8 +202,9 @@ async def judge(
             _add(values, await requirement.values(scope))
     if actions and "action" in values:
         raise ValueError("a route's action is said in one way")
-    if not actions and "action" not in values and case.action is not None:
-        actions = (case.action,)
+    if not actions and "action" not in values:
+        action = case.action_of(case.base if base is None else base)
+        actions = () if action is None else (action,)
     if not actions:
         grant = await case.decide(values, audience=audience, critical=critical, base=base)
     for action in actions:

@@ -144,12 +144,13 @@ class Socket:
             return "expired"
         case = self._case
         bundle = case.bundle()
-        for index, (audience, context, critical, _) in enumerate(case.decisions):
+        for decision in list(case.decisions):
+            audience, context, critical, _ = decision
             try:
                 grant = await case.judged(bundle, audience, context, critical=critical)
             except Problem as problem:
                 return problem.code
-            case.decisions[index] = case.decisions[index]._replace(grant=grant)
+            case.record(decision._replace(grant=grant))
         return None
 
     def _expires_at(self) -> float:

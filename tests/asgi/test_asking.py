@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
+from capsvc import wire
 from capsvc.asgi import RemoteVerifier
-from capsvc.asgi.asking import AT_ONCE, TOGETHER, Asker
+from capsvc.asgi.asking import ALONE_AT_ONCE, ALONE_SECONDS, AT_ONCE, TOGETHER, Asker, _Question
 from capsvc.client.connection import AsyncConnection
 from capsvc.errors import Denied
 from capsvc.macaroon.build import mint
-from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS
+from capsvc.macaroon.bundle import MAX_BATCH_BODY_OCTETS, MAX_BODY_OCTETS
 from capsvc.token import Token
 
 from .conftest import PATIENCE, Office, narrowed
@@ -71,10 +72,10 @@ def asking(played: Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]
     return Asker(AsyncConnection(URL, CREDENTIAL, timeout=timeout, transport=transport), timeout=timeout)
 
 
-async def code_of(asker: Asker, floor: int = 0, token: str = TOKEN) -> str:
+async def code_of(asker: Asker, floor: int = 0, token: str = TOKEN, context: Mapping[str, object] | None = None) -> str:
     """What comes of a question, "" where it is allowed."""
     try:
-        await asker.ask(token, audience="default", context={"floor": floor})
+        await asker.ask(token, audience="default", context={"floor": floor} if context is None else context)
     except Denied as no:
         return no.code
     return ""
@@ -189,11 +190,11 @@ def test_a_result_is_its_own_question_s(result: object, code: str) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("status", [400, 403, 413])
-def test_a_batch_that_is_refused_for_one_of_them(status: int) -> None:
-    """All are asked about alone, so that only the one to blame gets no decision.
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413])
+def test_a_batch_that_is_refused(status: int) -> None:
+    """For one of its questions, or as such: each is asked alone, so that only the one to blame gets no decision.
 
-    With 403 it may be that our credential is for single decisions: then no batch is tried again.
+    And so are those that come in the next while; then batches are tried again.
     """
 
     def refuse(questions: Sequence[Any]) -> httpx.Response | None:
@@ -208,9 +209,12 @@ def test_a_batch_that_is_refused_for_one_of_them(status: int) -> None:
             played.go.set()
             assert await made.codes() == ["", "unavailable", "", "caveat-refused"]
             assert played.paths[AT_ONCE:] == ["/v1/verify/batch", *["/v1/verify"] * 4]
-            asked = len(played.paths)
-            await asyncio.gather(*[code_of(made.asker) for _ in range(3)])
-        assert ("/v1/verify/batch" in played.paths[asked:]) is (status != 403)
+            assert 0 < made.asker._alone_until - asyncio.get_running_loop().time() <= ALONE_SECONDS
+            for paths in (["/v1/verify"] * 3, ["/v1/verify/batch"]):
+                asked = len(played.paths)
+                await asyncio.gather(*[code_of(made.asker) for _ in range(3)])
+                assert played.paths[asked:] == paths
+                made.asker._alone_until -= ALONE_SECONDS
 
     asyncio.run(run())
 
@@ -219,7 +223,6 @@ def test_a_batch_that_is_refused_for_one_of_them(status: int) -> None:
     "failure",
     [
         problem(401, "expired"),
-        problem(404, "not-found"),
         problem(429, "rate-limited"),
         problem(503, "unavailable"),
         httpx.Response(502, content=b"<html>"),
@@ -247,6 +250,119 @@ def test_a_batch_that_fails(failure: httpx.Response, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO, "capsvc.asgi"):
         asyncio.run(run())
     assert "the authority cannot be asked" in caplog.text
+
+
+def test_how_many_are_asked_alone() -> None:
+    """Far more at once than with batches."""
+    gate = asyncio.Event()
+    under_way = most = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal under_way, most
+        if request.url.path == "/v1/verify/batch":
+            return problem(403, "forbidden")
+        under_way += 1
+        most = max(most, under_way)
+        await gate.wait()
+        under_way -= 1
+        return httpx.Response(200, json=GRANTED)
+
+    async def run() -> None:
+        asker = asking(answer)
+        tasks = [asyncio.create_task(code_of(asker)) for _ in range(TOGETHER + 20)]
+        async with asyncio.timeout(PATIENCE):
+            while under_way < ALONE_AT_ONCE:  # noqa: ASYNC110 - of others' doing
+                await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        gate.set()
+        assert await asyncio.gather(*tasks) == [""] * (TOGETHER + 20)
+        await asker.close()
+
+    asyncio.run(run())
+    assert most == ALONE_AT_ONCE
+
+
+def test_how_much_goes_into_a_body() -> None:
+    """As much as the service takes, to the octet."""
+
+    async def run() -> None:
+        asker = asking(Played())
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        frame, most = len('{"requests":[]}'), MAX_BATCH_BODY_OCTETS
+        for sizes, taken in (
+            ([10] * (TOGETHER + 1), TOGETHER),
+            ([(most - frame) // 2, (most - frame) // 2 - 1], 2),
+            ([(most - frame) // 2, (most - frame) // 2], 2),
+            ([(most - frame) // 2 + 1, (most - frame) // 2 + 1], 1),
+            ([most], 0),
+        ):
+            asker._waiting = dict.fromkeys([_Question({}, size, future) for size in sizes])
+            assert len(asker._next()) == taken, sizes
+            assert len(asker._waiting) == len(sizes) - taken
+        asker._waiting.clear()
+        await asker.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_question_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted as it is sent, with its comma; one that no request holds is not asked at all."""
+    sent: list[bytes] = []
+    counted: list[int] = []
+    real = Asker._settle
+
+    async def settle(self: Asker, questions: Sequence[_Question]) -> None:
+        counted.append(sum(question.octets for question in questions))
+        await real(self, questions)
+
+    async def keep(request: httpx.Request) -> httpx.Response:
+        sent.append(request.content)
+        count = len(json.loads(request.content).get("requests", [0]))
+        return httpx.Response(200, json=GRANTED if count == 1 else {"results": [GRANTED] * count})
+
+    monkeypatch.setattr(Asker, "_settle", settle)
+
+    async def run() -> None:
+        asker = asking(keep)
+        await asyncio.gather(*[code_of(asker, number) for number in range(3)])
+        assert counted == [len(sent[0]) - len('{"requests":[]}') + 1]
+        assert await code_of(asker) == ""
+        context: dict[str, object] = {f"{number:02}": "x" * 2048 for number in range(31)}
+        body = wire.verify_request(TOKEN, audience="default", context={**context, "zz": ""})
+        room = MAX_BODY_OCTETS - len(json.dumps(body, separators=(",", ":")))
+        for more, code in ((1, "unavailable"), (0, "")):
+            context["zz"] = "x" * (room + more)
+            assert await code_of(asker, context=context) == code
+        assert len(sent[-1]) == MAX_BODY_OCTETS
+        await asker.close()
+
+    asyncio.run(run())
+
+
+def test_an_audience_that_there_is_not_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It is the program's doing, and says nothing of the authority, however often callers come there."""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        found = json.loads(request.content)["audience"] == "default"
+        return httpx.Response(200, json=GRANTED) if found else problem(422, "audience-unknown")
+
+    async def run() -> None:
+        asker = asking(answer)
+        for _ in range(5):
+            assert await code_of(asker) == ""
+            for audience in ("others", "more"):
+                with pytest.raises(Denied) as caught:
+                    await asker.ask(TOKEN, audience=audience, context={})
+                assert caught.value.code == "wrong-audience"
+        await asker.close()
+
+    with caplog.at_level(logging.INFO, "capsvc.asgi"):
+        asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records if record.name == "capsvc.asgi"] == [
+        "the authority has no audience others: every token is refused there",
+        "the authority has no audience more: every token is refused there",
+    ]
 
 
 def test_nobody_waits_for_longer_than_he_is_told() -> None:
@@ -359,13 +475,14 @@ def test_closing() -> None:
         await asyncio.sleep(0)
         await asker.close()
         assert await task == "unavailable"
+        assert await code_of(asker) == "unavailable"
         assert repr(asker) == f"<Asker {URL}>"
 
     asyncio.run(run())
 
 
 def test_what_nobody_foresaw() -> None:
-    """It is raised where it was asked; the next question is asked as ever."""
+    """There is no answer; the next question is asked as ever."""
 
     async def fail(_request: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError
@@ -373,8 +490,7 @@ def test_what_nobody_foresaw() -> None:
     async def run() -> None:
         asker = asking(fail)
         for _ in range(2):
-            told = await asyncio.gather(*[code_of(asker) for _ in range(8)], return_exceptions=True)
-            assert {type(one) for one in told} == {ZeroDivisionError}
+            assert set(await asyncio.gather(*[code_of(asker) for _ in range(8)])) == {"unavailable"}
         await asker.close()
 
     asyncio.run(run())

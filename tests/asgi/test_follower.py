@@ -509,6 +509,42 @@ def test_a_feed_that_is_gone_from_its_beginning(monkeypatch: pytest.MonkeyPatch)
     assert len(pauses) == 3
 
 
+def test_two_authorities_behind_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Histories that alternate are asked about after pauses, like whatever fails."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def paused(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", paused)
+
+    async def script(edge: Edge) -> None:
+        await edge.heard(6)
+
+    follow(script, *[page(f"c{number}", epoch=f"e{number}") for number in range(6)])
+    assert len(pauses) == 3
+
+
+def test_a_task_that_was_ended_from_outside() -> None:
+    """Somebody who cancels all tasks, say: the next question begins to follow again."""
+
+    async def script(verifier: PrefixVerifier, played: Played) -> None:
+        assert await code_of(verifier) == ""
+        following = verifier._authority.get().following
+        assert following is not None
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        played.tell(page("c2"))
+        played.tell(page("c3"))
+        await asyncio.sleep(0.3)
+        assert await code_of(verifier) == ""
+
+    verify(script, Played(page("c1")), revocation_max_lag=0.2)
+
+
 def test_no_failure_makes_it_fresher() -> None:
     """Nor less fresh than it is."""
 

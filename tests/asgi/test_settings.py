@@ -263,14 +263,25 @@ def test_one_loop_after_another(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [RemoteVerifier, PrefixVerifier])
+def test_closing_on_another_loop(kind: Any) -> None:
+    """Once the first has ended there is nothing left to close."""
+    used = kind(URL, CREDENTIAL, transport=httpx.MockTransport(granting))
+    asyncio.run(used.authorize(TOKEN, audience="default", context={}))
+    asyncio.run(used.aclose())
+    assert asyncio.run(used.authorize(TOKEN, audience="default", context={})).audience == "default"
+
+
+@pytest.mark.parametrize("kind", [RemoteVerifier, PrefixVerifier])
 def test_two_loops_at_once(kind: Any) -> None:
-    """It is for one; the other is told so, until it has been closed there."""
+    """It is for one; the other is told so, and can close nothing, until it has been closed there."""
     used = kind(URL, CREDENTIAL, transport=httpx.MockTransport(granting))
     ask = {"audience": "default", "context": {}}
     with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(used.authorize(TOKEN, **ask))
         with pytest.raises(RuntimeError, match="one event loop"):
             second.run(used.authorize(TOKEN, **ask))
+        with pytest.raises(RuntimeError, match="one event loop"):
+            second.run(used.aclose())
         first.run(used.authorize(TOKEN, **ask, critical=True))
         first.run(used.aclose())
         assert second.run(used.authorize(TOKEN, **ask)).audience == "default"
