@@ -32,6 +32,7 @@ KEPT_SECONDS: Final = CONFIRMED_SECONDS + 120
 
 SHORTEST_PAUSE: Final = 0.02  # seconds between attempts that fail
 GONE: Final = "cursor-gone"
+FIELDS: Final = frozenset({"type", "fact", "values"})  # of an attribute, as far as they matter here
 
 logger = logging.getLogger("capsvc.asgi")
 
@@ -144,7 +145,9 @@ class Follower:
         answer = await self._called(Call("GET", "/.well-known/capsvc", None, anonymous=True))
         try:
             declared = answer.value["attributes"]
-            vocabulary = Vocabulary.built_in().declare_all(_declarations(declared))
+            vocabulary = Vocabulary.built_in().declare_all(
+                {name: {field: entry[field] for field in FIELDS & entry.keys()} for name, entry in declared.items()}
+            )
         except (KeyError, TypeError, AttributeError, DeclarationError):
             raise ServiceError(answer.status, "bad-answer", "the service does not tell its attributes") from None
         self._decider.begin_era(vocabulary)
@@ -155,15 +158,3 @@ class Follower:
         self._decider.begin_era()
         self._cursor = self._epoch = self._heard_at = None
         self._informed = False
-
-
-def _declarations(published: object) -> dict[str, dict[str, object]]:
-    """The operator's declarations among the attributes that a service publishes."""
-    if not isinstance(published, dict):
-        raise TypeError("not an object")
-    built_in = Vocabulary.built_in()
-    return {
-        name: {field: value for field, value in entry.items() if value is not None}
-        for name, entry in published.items()
-        if built_in.get(name) is None
-    }

@@ -53,6 +53,7 @@ class Played:
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer a question, or a batch."""
+        assert request.method == "POST"
         assert len(request.content) <= MAX_BATCH_BODY_OCTETS
         body = json.loads(request.content)
         questions = body["requests"] if request.url.path == "/v1/verify/batch" else [body]
@@ -119,6 +120,7 @@ def crowd(played: Played, timeout: float = PATIENCE) -> AbstractAsyncContextMana
 
 def test_who_shares_a_request() -> None:
     """Who comes while others are on their way; each is asked about once, in turn, and gets his own answer."""
+    assert TOGETHER == 100  # as the service has it
 
     async def run() -> None:
         played = Played()
@@ -188,6 +190,22 @@ def test_a_result_is_its_own_question_s(result: object, code: str) -> None:
         assert len(played.paths) == AT_ONCE + 1
 
     asyncio.run(run())
+
+
+def test_a_batch_of_two_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """It is one already; and nothing is told of what went well in the end."""
+
+    async def run() -> None:
+        played = Played()
+        played.refusal = lambda questions: problem(400, "bad-request") if len(questions) > 1 else None
+        async with crowd(played) as made:
+            await made.ask(2)
+            played.go.set()
+            assert await made.codes() == ["", "caveat-refused"]
+
+    with caplog.at_level(logging.INFO, "capsvc.asgi"):
+        asyncio.run(run())
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 413])

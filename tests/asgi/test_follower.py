@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -61,6 +63,7 @@ class Played:
         self.asked: list[str] = []
         """Every request, in their order: its path and query."""
         self.waits: list[Any] = []
+        self.questions: list[Any] = []
         self._pages: asyncio.Queue[Answer] = asyncio.Queue()
         for one in pages:
             self._pages.put_nowait(one)
@@ -81,6 +84,7 @@ class Played:
             assert request.headers["authorization"] == f"Bearer {CREDENTIAL}"
             answer = await self._pages.get()
         else:
+            self.questions.append(json.loads(request.content))
             answer = httpx.Response(200, json={**GRANTED, "kid": KID, "branches": [BRANCH]})
         if isinstance(answer, Exception):
             raise answer
@@ -95,13 +99,13 @@ class Played:
 class Edge:
     """A follower of a service that is played, on a clock that stands still."""
 
-    def __init__(self, played: Played) -> None:
+    def __init__(self, played: Played, *, lag: float = LAG, timeout: float = PATIENCE) -> None:
         self.played = played
         self.now = STARTED
         self.decider = PrefixDecider(lambda: NOON, lambda: self.now)
         self.connection = AsyncConnection(URL, CREDENTIAL, timeout=1.0, transport=httpx.MockTransport(played))
         self.follower = Follower(
-            self.connection, self.decider, timeout=PATIENCE, max_lag=LAG, monotonic=lambda: self.now
+            self.connection, self.decider, timeout=timeout, max_lag=lag, monotonic=lambda: self.now
         )
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -123,12 +127,12 @@ class Edge:
 Script = Callable[[Edge], Coroutine[Any, Any, None]]
 
 
-def follow(script: Script, *pages: Answer, played: Played | None = None) -> Edge:
+def follow(script: Script, *pages: Answer, played: Played | None = None, **options: float) -> Edge:
     """Follow these pages while the script looks on."""
     edges: list[Edge] = []
 
     async def run() -> None:
-        edge = Edge(played or Played(*pages))
+        edge = Edge(played or Played(*pages), **options)
         edges.append(edge)
         task = asyncio.create_task(edge.follower.run())
         try:
@@ -140,6 +144,24 @@ def follow(script: Script, *pages: Answer, played: Played | None = None) -> Edge
 
     asyncio.run(run())
     return edges[0]
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long this thread's tasks mean to sleep, which they do not: seconds, one after another."""
+    found: list[float] = []
+    sleep, thread = asyncio.sleep, threading.get_ident()
+
+    async def paused(seconds: float) -> None:
+        if threading.get_ident() != thread:
+            await sleep(seconds)
+            return
+        if seconds:
+            found.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", paused)
+    return found
 
 
 def test_what_is_asked() -> None:
@@ -260,15 +282,18 @@ def test_what_is_taken_in() -> None:
         entry("subject", subject="bob"),
         entry("subject", before=AT),
         entry("key", state="revoked"),
+        entry("other", id="E" * 21 + "A", branch=BRANCH, subject="dora", before=AT, kid="d" * 16, state="revoked"),
+        entry("subject", audience=None, subject="everywhere", before=AT),
     ]
 
     async def script(edge: Edge) -> None:
         await edge.heard(1)
         assert edge.revocations.id_revoked(ID)
         assert [len(branch) for branch in edge.revocations.revoked_branches("C" * 21 + "A")] == [32]
-        assert edge.revocations.revoked_branches("D" * 21 + "A") is None
         assert edge.revocations.watermark("default", "alice") == NOON
-        assert edge.revocations.watermark("default", "bob") is None
+        assert edge.revocations._ids.keys() == {ID}
+        assert edge.revocations._branches.keys() == {"C" * 21 + "A"}
+        assert edge.revocations._subjects.keys() == {("default", "alice"), ("", "everywhere")}
         assert list(edge.decider.revoked_keys) == [KID]
         assert edge.decider.era == 1  # that of the attributes
 
@@ -415,31 +440,22 @@ def test_another_history(news: httpx.Response) -> None:
     ]
 
 
-def test_what_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("lag", [LAG, 60.0])
+def test_what_fails_is_tried_again(lag: float, pauses: list[float], caplog: pytest.LogCaptureFixture) -> None:
     """After pauses that grow, up to the greatest lag, and no two alike; said once, and once when it is over."""
-    pauses: list[float] = []
-    sleep = asyncio.sleep
-
-    async def paused(seconds: float) -> None:
-        if seconds:
-            pauses.append(seconds)
-        await sleep(0)
-
     down = httpx.ConnectError("refused")
     # Several failures in a row, then others after it has been well in between.
-    fails: list[Answer] = [down, problem(503, "unavailable"), httpx.Response(200, json={}), *[down] * 9]
+    fails: list[Answer] = [down, problem(503, "unavailable"), httpx.Response(200, json={}), *[down] * 10]
     played = Played(page("c1"), *fails, page("c2"), down, page("c3"))
-    monkeypatch.setattr(asyncio, "sleep", paused)
 
     async def script(edge: Edge) -> None:
         await edge.heard(1 + len(fails) + 3)
 
     with caplog.at_level(logging.INFO, "capsvc.asgi"):
-        follow(script, played=played)
-    longest = [min(0.02 * 2 ** min(number, 10), LAG) for number in range(1, len(fails) + 1)] + [0.04]
+        follow(script, played=played, lag=lag)
+    longest = [min(0.02 * 2 ** min(number, 10), lag) for number in range(1, len(fails) + 1)] + [0.04]
     assert len(pauses) == len(longest)
     assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
-    assert longest[-2] == LAG
     assert len({pause / most for pause, most in zip(pauses, longest, strict=True)}) > 1
     said = [record.getMessage().partition(":")[0] for record in caplog.records if record.name == "capsvc.asgi"]
     assert said == ["the feed of revocations cannot be followed", "the feed of revocations is followed again"] * 2
@@ -490,17 +506,8 @@ def test_a_credential_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     assert "cannot be followed: A caveat does not hold. (action = read)" in caplog.text
 
 
-def test_a_feed_that_is_gone_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feed_that_is_gone_from_its_beginning(pauses: list[float]) -> None:
     """Is a failure like others: it is asked for after a pause."""
-    pauses: list[float] = []
-    sleep = asyncio.sleep
-
-    async def paused(seconds: float) -> None:
-        if seconds:
-            pauses.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", paused)
 
     async def script(edge: Edge) -> None:
         await edge.heard(3)
@@ -509,17 +516,8 @@ def test_a_feed_that_is_gone_from_its_beginning(monkeypatch: pytest.MonkeyPatch)
     assert len(pauses) == 3
 
 
-def test_two_authorities_behind_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_authorities_behind_one_address(pauses: list[float]) -> None:
     """Histories that alternate are asked about after pauses, like whatever fails."""
-    pauses: list[float] = []
-    sleep = asyncio.sleep
-
-    async def paused(seconds: float) -> None:
-        if seconds:
-            pauses.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", paused)
 
     async def script(edge: Edge) -> None:
         await edge.heard(6)
@@ -560,6 +558,21 @@ def test_no_failure_makes_it_fresher() -> None:
         assert not edge.follower.fresh()
 
     follow(script, page("c1"))
+
+
+def test_a_peer_that_drips_or_waits() -> None:
+    """Of an answer's own time so much is given; of one that may wait at the authority, that in addition."""
+
+    async def script(edge: Edge) -> None:
+        await edge.heard(1)
+        await asyncio.sleep(0.3)
+        edge.played.tell(page("c2"))
+        await edge.heard(2)
+        assert edge.played.feed_asked[-1].startswith("/v1/revocations?after=c2")
+        async with asyncio.timeout(PATIENCE):
+            await edge.heard(3)  # nothing came, and it was given up
+
+    follow(script, page("c1"), lag=1.0, timeout=0.1)
 
 
 # The verifier that follows.
@@ -605,9 +618,44 @@ def test_asked_once_and_then_known() -> None:
     async def script(verifier: PrefixVerifier, played: Played) -> None:
         assert [await code_of(verifier) for _ in range(3)] == [""] * 3
         assert played.asked.count("/v1/verify") == 1
+        assert [await code_of(verifier, critical=True) for _ in range(2)] == [""] * 2
+        assert [question["prefix"] for question in played.questions] == [True] * 3
 
-    played = Played(page("c1"))
-    verify(script, played)
+    verify(script, Played(page("c1")))
+
+
+@pytest.mark.parametrize(("lag", "seconds"), [(0.2, 1.0), (0.5, 1.0), (0.6, 1.2), (60.0, 120.0)])
+def test_how_long_it_waits_for_the_feed(lag: float, seconds: float) -> None:
+    """A second at least, and twice the lag: whoever is slower is too late."""
+
+    async def script(verifier: PrefixVerifier, played: Played) -> None:
+        await verifier.open()
+        assert played.waits[:2] == [seconds] * 2
+
+    verify(script, Played(page("c1")), revocation_max_lag=lag)
+
+
+def test_one_that_has_heard_once_is_not_waited_for_long() -> None:
+    """A feed that is late is waited for a quarter of the lag, however long an answer may take."""
+
+    async def script(verifier: PrefixVerifier, played: Played) -> None:
+        assert await code_of(verifier) == ""
+        await asyncio.sleep(0.25)
+        async with asyncio.timeout(PATIENCE / 2):
+            assert await code_of(verifier) == "unavailable"
+        assert played.asked.count("/v1/verify") == 1
+
+    verify(script, Played(page("c1")), revocation_max_lag=0.2, timeout=PATIENCE)
+
+
+def test_one_that_was_never_opened() -> None:
+    """Critical questions need no feed, and it can be closed."""
+
+    async def script(verifier: PrefixVerifier, played: Played) -> None:
+        assert await code_of(verifier, critical=True) == ""
+        assert played.asked == ["/v1/verify"]
+
+    verify(script, Played())
 
 
 def test_not_heard_in_time() -> None:
