@@ -70,6 +70,7 @@ class PrefixVerifier:
         self._base = self._connect(timeout=timeout).origin.base
         self._decider = PrefixDecider(clock, time.monotonic)
         self._authority = OfOneLoop(self._connected)
+        self._follower: Follower | None = None  # the authority's, at hand
         self.recheck = revocation_max_lag / 4
 
     def __repr__(self) -> str:
@@ -84,7 +85,7 @@ class PrefixVerifier:
 
         It may be opened again.
         """
-        authority = self._authority.take()
+        authority, self._follower = self._authority.take(), None
         if authority is not None:
             await authority.close()
 
@@ -92,15 +93,14 @@ class PrefixVerifier:
         self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False
     ) -> Grant:
         """Allow, or raise `Denied`. With ``critical`` the authority is asked, whatever is kept here."""
-        authority = self._authority.get()
         if not critical:
-            if not authority.follower.fresh():
-                await self._hear(authority)
+            if self._follower is None or not self._follower.fresh():
+                await self._hear(self._authority.get())
             grant = self._decider.decide(bundle, audience, context)
             if grant is not None:
                 return grant
         era = self._decider.era
-        grant = await authority.asker.ask(bundle, audience=audience, context=context, prefix=True)
+        grant = await self._authority.get().asker.ask(bundle, audience=audience, context=context, prefix=True)
         self._decider.confirm(bundle, grant, era)
         return grant
 
@@ -108,6 +108,7 @@ class PrefixVerifier:
         timeout = max(1.0, 2 * self._max_lag)
         feed = self._connect(timeout=timeout)
         follower = Follower(feed, self._decider, timeout=timeout, max_lag=self._max_lag, monotonic=time.monotonic)
+        self._follower = follower
         return _Authority(Asker(self._connect(timeout=self._timeout), timeout=self._timeout), feed, follower)
 
     async def _hear(self, authority: _Authority) -> None:

@@ -279,7 +279,7 @@ def test_two_loops_at_once(kind: Any) -> None:
     with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(used.authorize(TOKEN, **ask))
         with pytest.raises(RuntimeError, match="one event loop"):
-            second.run(used.authorize(TOKEN, **ask))
+            second.run(used.authorize(TOKEN, **ask, critical=True))
         with pytest.raises(RuntimeError, match="one event loop"):
             second.run(used.aclose())
         first.run(used.authorize(TOKEN, **ask, critical=True))
