@@ -159,7 +159,7 @@ def test_lifespan(tmp_path: Path, shared: Api) -> None:
             return authority
 
     assert asyncio.run(live()) is first
-    with pytest.raises(RequestError, match="cannot read or write"):
+    with pytest.raises(RequestError, match="cannot be read"):
         first.ready()
     assert asyncio.run(live()) is not first
 
