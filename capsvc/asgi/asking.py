@@ -85,7 +85,6 @@ class Asker:
         self._waiting: dict[_Question, None] = {}  # in the order in which they came
         self._alone_until = -math.inf  # by the loop's clock
         self._senders: set[asyncio.Task[None]] = set()
-        self._closed = False
         self._failing = ""
         """The code with which it failed last, so that it is logged once and not with every request."""
         self._missed: set[str] = set()
@@ -128,7 +127,6 @@ class Asker:
 
     async def close(self) -> None:
         """Ask nothing more, and close the connection; what still waits is ``unavailable``."""
-        self._closed = True
         senders = list(self._senders)
         for sender in senders:
             sender.cancel()
@@ -139,8 +137,6 @@ class Asker:
 
     async def _answer_to(self, body: Mapping[str, object]) -> Answer:
         """Ask, at once or with others. Raises `ServiceError`."""
-        if self._closed:
-            raise _closed()
         octets = len(json.dumps(body, separators=(",", ":")))
         if octets > MAX_BODY_OCTETS:
             raise ServiceError(None, "too-large", f"the question is over {MAX_BODY_OCTETS} octets")

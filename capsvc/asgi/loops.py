@@ -16,8 +16,7 @@ class OfOneLoop(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._value: T | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._held: tuple[asyncio.AbstractEventLoop, T] | None = None
 
     def get(self) -> T:
         """The running loop's value.
@@ -26,22 +25,14 @@ class OfOneLoop(Generic[T]):
             RuntimeError: another loop has one, and runs or may run again.
 
         """
-        loop = asyncio.get_running_loop()
-        if self._value is None or self._loop is None or self._loop.is_closed():
-            self._value, self._loop = self._make(), loop
-        elif self._loop is not loop:
+        loop, held = asyncio.get_running_loop(), self._held
+        if held is None or held[0].is_closed():
+            self._held = held = (loop, self._make())
+        elif held[0] is not loop:
             raise RuntimeError("a verifier is for one event loop: close it there, or give each loop one of its own")
-        return self._value
+        return held[1]
 
-    def take(self) -> T | None:
-        """The running loop's value, to be closed: it is made anew when it is asked for again. None if there is none.
-
-        Raises:
-            RuntimeError: as `get`.
-
-        """
-        if self._value is None or self._loop is None or self._loop.is_closed():
-            self._value = None  # with a loop, whatever it held there has ended
-            return None
-        value, self._value = self.get(), None
+    def take(self) -> T:
+        """The running loop's value, to be closed: when it is asked for again it is made anew. Raises as `get`."""
+        value, self._held = self.get(), None
         return value

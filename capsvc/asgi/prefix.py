@@ -86,8 +86,7 @@ class PrefixVerifier:
         It may be opened again.
         """
         authority, self._follower = self._authority.take(), None
-        if authority is not None:
-            await authority.close()
+        await authority.close()
 
     async def authorize(
         self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False

@@ -84,9 +84,7 @@ class RemoteVerifier:
 
     async def aclose(self) -> None:
         """Close its connections; what is being asked is ``unavailable``. It may be opened again."""
-        asker = self._asker.take()
-        if asker is not None:
-            await asker.close()
+        await self._asker.take().close()
 
     async def authorize(
         self, bundle: str, *, audience: str, context: Mapping[str, object], critical: bool = False

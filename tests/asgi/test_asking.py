@@ -298,7 +298,7 @@ def test_how_many_are_asked_alone() -> None:
         await asker.close()
 
     asyncio.run(run())
-    assert most == ALONE_AT_ONCE
+    assert most == ALONE_AT_ONCE == 64
 
 
 def test_how_much_goes_into_a_body() -> None:
@@ -310,9 +310,10 @@ def test_how_much_goes_into_a_body() -> None:
         frame, most = len('{"requests":[]}'), MAX_BATCH_BODY_OCTETS
         for sizes, taken in (
             ([10] * (TOGETHER + 1), TOGETHER),
-            ([(most - frame) // 2, (most - frame) // 2 - 1], 2),
-            ([(most - frame) // 2, (most - frame) // 2], 2),
-            ([(most - frame) // 2 + 1, (most - frame) // 2 + 1], 1),
+            ([1000, most - frame - 1001], 2),
+            ([1000, most - frame - 1000], 2),
+            ([1000, most - frame - 999], 1),
+            ([1000, most, 1000], 1),  # those that came later do not overtake it
             ([most], 0),
         ):
             asker._waiting = dict.fromkeys([_Question({}, size, future) for size in sizes])
@@ -324,7 +325,7 @@ def test_how_much_goes_into_a_body() -> None:
     asyncio.run(run())
 
 
-def test_what_a_question_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_question_takes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """It is counted as it is sent, with its comma; one that no request holds is not asked at all."""
     sent: list[bytes] = []
     counted: list[int] = []
@@ -353,6 +354,7 @@ def test_what_a_question_takes(monkeypatch: pytest.MonkeyPatch) -> None:
             context["zz"] = "x" * (room + more)
             assert await code_of(asker, context=context) == code
         assert len(sent[-1]) == MAX_BODY_OCTETS
+        assert f"(too-large): the question is over {MAX_BODY_OCTETS} octets" in caplog.text
         await asker.close()
 
     asyncio.run(run())
@@ -383,7 +385,25 @@ def test_an_audience_that_there_is_not_is_told_of_once(caplog: pytest.LogCapture
     ]
 
 
-def test_nobody_waits_for_longer_than_he_is_told() -> None:
+def test_not_every_audience_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """A program that makes them up does not fill a log."""
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        return problem(422, "audience-unknown")
+
+    async def run() -> None:
+        asker = asking(answer)
+        for number in range(70):
+            with pytest.raises(Denied):
+                await asker.ask(TOKEN, audience=f"audience{number}", context={})
+        await asker.close()
+
+    with caplog.at_level(logging.INFO, "capsvc.asgi"):
+        asyncio.run(run())
+    assert caplog.text.count("the authority has no audience") == 64
+
+
+def test_nobody_waits_for_longer_than_he_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """Neither on the way nor behind others; who has given up is not asked about any more."""
 
     async def run() -> None:
@@ -392,6 +412,7 @@ def test_nobody_waits_for_longer_than_he_is_told() -> None:
             await made.ask(3)
             assert await made.codes() == ["unavailable"] * 3
             assert await made.tasks[0] == "unavailable"
+            assert f"(unavailable): {URL} did not answer in 0.2 s" in caplog.text
             played.go.set()
             made.asker._timeout = PATIENCE
             await made.ask(2)
@@ -478,7 +499,7 @@ def test_who_goes_away() -> None:
     asyncio.run(run())
 
 
-def test_closing() -> None:
+def test_closing(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever is on the way, waits, or has only just asked gets told at once."""
 
     async def run() -> None:
@@ -487,6 +508,7 @@ def test_closing() -> None:
             await made.ask(3)
             closing = asyncio.create_task(made.asker.close())
             assert set(await asyncio.gather(*made.tasks)) == {"unavailable"}
+            assert "(unavailable): the verifier was closed" in caplog.text
             await closing
         asker = asking(played)
         task = asyncio.create_task(code_of(asker))
@@ -499,7 +521,7 @@ def test_closing() -> None:
     asyncio.run(run())
 
 
-def test_what_nobody_foresaw() -> None:
+def test_what_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:
     """There is no answer; the next question is asked as ever."""
 
     async def fail(_request: httpx.Request) -> httpx.Response:
@@ -512,6 +534,49 @@ def test_what_nobody_foresaw() -> None:
         await asker.close()
 
     asyncio.run(run())
+    assert "(unavailable): asking fails with ZeroDivisionError" in caplog.text
+
+
+def test_what_is_no_token_by_its_text() -> None:
+    """Nobody is asked about it."""
+
+    async def run() -> None:
+        played = Played()
+        asker = asking(played)
+        assert [await code_of(asker, token=text) for text in ("nonsense", "A" * 16_385)] == ["malformed", "too-large"]
+        assert played.paths == []
+        await asker.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_who_gives_up_in_the_middle_of_a_batch(refused: bool) -> None:
+    """He takes nobody with him, and where it is asked again he is not asked about."""
+    gate = asyncio.Event()
+    floors: list[int] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        if "requests" not in body:
+            floors.append(body["context"]["floor"])
+            return httpx.Response(200, json=GRANTED)
+        await gate.wait()
+        return problem(403, "forbidden") if refused else httpx.Response(200, json={"results": [GRANTED] * 3})
+
+    async def run() -> None:
+        asker = asking(answer)
+        tasks = [asyncio.create_task(code_of(asker, number)) for number in range(3)]
+        await asyncio.sleep(0.01)
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        assert await asyncio.gather(*tasks[1:]) == ["", ""]
+        assert asker._waiting == {}
+        await asker.close()
+
+    asyncio.run(run())
+    assert floors == ([1, 2] if refused else [])
 
 
 def test_one_request_s_context_stays_its_own() -> None:

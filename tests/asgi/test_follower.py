@@ -390,6 +390,7 @@ def test_attributes_that_cannot_be_learnt_in_time() -> None:
         {"attributes": {"floor": None}},
         {"attributes": {"floor": {"type": "colour"}}},
         {"attributes": {"floor": {}}},
+        {"attributes": {"floor": {"type": []}}},
         {"attributes": {"Floor": {"type": "integer"}}},
     ],
 )
@@ -491,6 +492,8 @@ def test_garbage_and_surprises(garbage: Answer, caplog: pytest.LogCaptureFixture
     assert edge.played.feed_asked[1:3] == ["/v1/revocations?after=c1&wait=4.000000"] * 2
     assert "cannot be followed" in caplog.text
     assert "secret" not in caplog.text
+    if isinstance(garbage, Exception):
+        assert f"cannot be followed: {type(garbage).__name__}\n" in caplog.text
 
 
 def test_a_credential_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
