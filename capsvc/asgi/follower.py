@@ -148,7 +148,7 @@ class Follower:
             vocabulary = Vocabulary.built_in().declare_all(
                 {name: {field: entry[field] for field in FIELDS & entry.keys()} for name, entry in declared.items()}
             )
-        except (KeyError, TypeError, AttributeError, DeclarationError):
+        except (KeyError, AttributeError, DeclarationError):
             raise ServiceError(answer.status, "bad-answer", "the service does not tell its attributes") from None
         self._decider.begin_era(vocabulary)
         self._informed = True
