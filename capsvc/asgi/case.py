@@ -190,7 +190,6 @@ class Case:
 
     def keep(self, requirement: object, scope: Scope, grant: Grant) -> None:
         """Remember what was decided for a requirement, on the request as it is in this scope."""
-        self._granted.pop(requirement, None)
         self._granted[requirement] = (_request_of(scope), grant)
         if len(self._granted) > KEPT:
             del self._granted[next(iter(self._granted))]  # it is judged anew, if it is come to again

@@ -200,6 +200,8 @@ def test_a_dependency_that_was_not_called(office: Office, guard: Guard, caplog: 
     running = guard(office, app)
     token = office.mint()
     assert running.get("/called", token).status == 200
+    assert running.outcome("/forgotten") == (401, "credential-missing")
+    assert "Depends(requires" not in caplog.text  # nobody who shows nothing comes so far
     assert running.get("/forgotten", token).status == 500
     assert 'Depends(requires("..."))' in caplog.text
 
